@@ -1,0 +1,1 @@
+"""Forebay: event-driven ingest pipeline and storage control plane for imaging and genomics."""

@@ -1,0 +1,1 @@
+"""What Forebay knows and decides: standard library only, no I/O."""

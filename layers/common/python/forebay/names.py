@@ -1,0 +1,100 @@
+"""Names that more than one part of Forebay must agree on.
+
+Nothing here reads the environment; the values that differ per deployment (bucket names, table
+names) travel as environment variables whose *names* are the `ENV_*` constants below.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+SCHEMA_VERSION: Final = 1
+"""Version of the catalog schema, carried by every catalog item."""
+
+EVENT_SOURCE: Final = "forebay"
+EVENT_SCHEMA_VERSION: Final = "1"
+
+
+class Zone(StrEnum):
+    """The buckets of a deployment, by role (architecture §2)."""
+
+    LANDING_IMAGING = "landing-imaging"
+    LANDING_GENOMICS = "landing-genomics"
+    QUARANTINE = "quarantine"
+    CLINICAL = "clinical"
+    GENOMICS = "genomics"
+    DERIVED = "derived"
+    RESEARCH = "research"
+    ARCHIVE = "archive"
+    LEDGER = "ledger"
+
+
+LANDING_ZONES: Final = (Zone.LANDING_IMAGING, Zone.LANDING_GENOMICS)
+
+
+class Step(StrEnum):
+    """The functions; each has a queue (or stream) and a dead-letter queue of the same name."""
+
+    REGISTER_OBJECT = "register_object"
+    INSPECT_DICOM = "inspect_dicom"
+    INSPECT_GENOMICS = "inspect_genomics"
+    PLACE_OBJECT = "place_object"
+    RELAY_CHANGES = "relay_changes"
+    SUBMIT_PIPELINE = "submit_pipeline"
+    RUN_READ_QC = "run_read_qc"
+    RECORD_PIPELINE = "record_pipeline"
+
+
+class DetailType(StrEnum):
+    """Detail-types on the bus: one per state change, past tense."""
+
+    OBJECT_RECEIVED = "ObjectReceived"
+    OBJECT_AWAITING_DIGEST = "ObjectAwaitingDigest"
+    OBJECT_VERIFIED = "ObjectVerified"
+    OBJECT_PLACED = "ObjectPlaced"
+    OBJECT_QUARANTINED = "ObjectQuarantined"
+    OBJECT_DUPLICATED = "ObjectDuplicated"
+    OBJECT_CONFLICTED = "ObjectConflicted"
+    OBJECT_IGNORED = "ObjectIgnored"
+    OBJECT_EXPIRED = "ObjectExpired"
+    OBJECT_DELETED = "ObjectDeleted"
+    OBJECT_UPDATED = "ObjectUpdated"
+    PIPELINE_RUN_CHANGED = "PipelineRunChanged"
+
+
+class Tag(StrEnum):
+    """Object tag keys that Forebay writes (at most ten per object; no patient identifiers)."""
+
+    CLASS = "forebay:class"
+    RETENTION = "forebay:retention"
+    OBJECT_ID = "forebay:object-id"
+    VERDICT = "forebay:verdict"
+    REASON = "forebay:reason"
+    LANDING = "forebay:landing"
+
+
+LANDING_SETTLED: Final = "settled"
+"""Value of `Tag.LANDING` once an arrival's outcome is final: lifecycle may expire the landing copy."""
+
+PIPELINES_SITE: Final = "pipelines"
+"""The site prefix under which pipelines hand their outputs in; no real site may use it."""
+
+ENV_TABLE: Final = "FOREBAY_TABLE"
+ENV_HISTORY_TABLE: Final = "FOREBAY_HISTORY_TABLE"
+ENV_BUS: Final = "FOREBAY_BUS"
+ENV_SUBJECT_KEY: Final = "FOREBAY_SUBJECT_KEY"
+"""Id of the KMS HMAC key that turns patient identifiers into search tokens."""
+ENV_POLICY_PATH: Final = "FOREBAY_POLICY_PATH"
+ENV_STATE_MACHINES: Final = "FOREBAY_STATE_MACHINES"
+"""JSON object: pipeline name → state machine ARN."""
+
+DEFAULT_POLICY_PATH: Final = "/opt/policies/policy.json"
+METRICS_NAMESPACE: Final = "Forebay"
+
+
+def bucket_env(zone: Zone) -> str:
+    """Return the environment variable that holds the bucket name of a zone."""
+    return f"FOREBAY_BUCKET_{zone.name}"
+
+
+INDEX_BY_STATE: Final = "by_state"
+INDEX_BY_GROUP: Final = "by_group"
