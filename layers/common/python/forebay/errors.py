@@ -3,7 +3,7 @@
     ForebayError
     ├── ConfigurationError      a setting is missing or wrong; the deployer must act
     │   └── PolicyError         a policy file is wrong; names the file and the place in it
-    ├── MessageError            a queue message is not what the step expects; dead-letters at once
+    ├── MessageError            a queue message is not what the step expects; it dead-letters
     ├── IllegalTransitionError  a bug: the code asked for a state change the design forbids
     └── Trouble                 the world failed; retry, then dead-letter
         ├── ObjectMissingError  the object version is not (yet, or any more) in storage

@@ -73,7 +73,7 @@ class Tag(StrEnum):
 
 
 LANDING_SETTLED: Final = "settled"
-"""Value of `Tag.LANDING` once an arrival's outcome is final: lifecycle may expire the landing copy."""
+"""Value of `Tag.LANDING` once an outcome is final: lifecycle may expire the landing copy."""
 
 PIPELINES_SITE: Final = "pipelines"
 """The site prefix under which pipelines hand their outputs in; no real site may use it."""

@@ -50,11 +50,3 @@ class DicomInstance:
 def is_uid(text: str) -> bool:
     """Tell whether text is a valid DICOM UID (PS3.5 §9.1)."""
     return len(text) <= UID_MAX_LENGTH and UID_PATTERN.fullmatch(text) is not None
-
-
-def clinical_key(instance: DicomInstance) -> str:
-    """Return the key of an instance in the clinical zone."""
-    return (
-        f"dicom/{instance.study_instance_uid}/{instance.series_instance_uid}"
-        f"/{instance.sop_instance_uid}.dcm"
-    )

@@ -6,12 +6,11 @@ from typing import Generic, Protocol, TypeVar
 from forebay.domain.findings import Finding, Verdict
 from forebay.domain.integrity import Digest
 
-Record = TypeVar("Record", covariant=True)
-
+Record_co = TypeVar("Record_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection(Generic[Record]):
+class Inspection(Generic[Record_co]):
     """What reading one file established.
 
     `record` is what was understood (None when the file is invalid or unsupported); `findings` are
@@ -20,7 +19,7 @@ class Inspection(Generic[Record]):
     """
 
     verdict: Verdict
-    record: Record | None
+    record: Record_co | None
     findings: tuple[Finding, ...] = ()
     digests: tuple[Digest, ...] = ()
     bytes_read: int = 0

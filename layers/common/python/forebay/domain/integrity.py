@@ -47,6 +47,10 @@ class Witness(StrEnum):
     """Computed by Forebay while reading the object."""
 
 
+EVIDENCE: Final = frozenset({Witness.STORAGE, Witness.FOREBAY})
+"""Witnesses that saw the stored bytes; the others only claim to know them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Digest:
     """A digest of the whole stored object: lower-case hex, and who vouched for it.
@@ -97,7 +101,7 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 
 
 def normalise_digest(algorithm: Algorithm, text: str) -> str | None:
-    """Return a digest given in hex (any case) or base64 as lower-case hex, None if it is neither."""
+    """Return a digest given in hex or base64 as lower-case hex, None when it is neither."""
     text = text.strip()
     size = DIGEST_BYTES[algorithm]
     if len(text) == 2 * size and _HEX.fullmatch(text):
@@ -109,7 +113,9 @@ def normalise_digest(algorithm: Algorithm, text: str) -> str | None:
     return raw.hex() if len(raw) == size else None
 
 
-def declared_in_metadata(metadata: Mapping[str, str]) -> tuple[tuple[Digest, ...], tuple[Finding, ...]]:
+def declared_in_metadata(
+    metadata: Mapping[str, str],
+) -> tuple[tuple[Digest, ...], tuple[Finding, ...]]:
     """Return the digests a sender declared as `x-amz-meta-<algorithm>`, and what was unreadable.
 
     `metadata` is S3 user metadata without the `x-amz-meta-` prefix; names in any case.
@@ -127,8 +133,9 @@ def declared_in_metadata(metadata: Mapping[str, str]) -> tuple[tuple[Digest, ...
                 Finding(
                     code=ReasonCode.DIGEST_MALFORMED,
                     message=(
-                        f"The upload declares a {algorithm.value} digest in x-amz-meta-{name} that is"
-                        " neither hex nor base64 of the right length; upload again with a correct one."
+                        f"The upload declares a {algorithm.value} digest in x-amz-meta-{name} that"
+                        " is neither hex nor base64 of the right length; upload it again with a"
+                        " correct one."
                     ),
                     owner=Owner.SENDER,
                     position=f"x-amz-meta-{name}",
@@ -163,21 +170,26 @@ def judge(declared: Iterable[Digest], evidence: Iterable[Digest]) -> Judgement:
     return Judgement(convincing=convincing, missing=tuple(dict.fromkeys(missing)))
 
 
+def merged(*groups: Iterable[Digest]) -> tuple[Digest, ...]:
+    """Return all digests once each, in order; the later of equal ones is dropped."""
+    return tuple(dict.fromkeys(digest for group in groups for digest in group))
+
+
 def same_bytes(ours: Iterable[Digest], theirs: Iterable[Digest]) -> bool | None:
-    """Tell whether two objects hold the same bytes; None when they share no algorithm to compare by.
+    """Tell whether two objects hold the same bytes; None when what is known cannot decide.
 
-    One differing algorithm is enough to say no; a cryptographic digest must agree to say yes, a CRC
-    alone only where both sides have nothing stronger in common.
+    One differing digest is enough to say no. A 32-bit CRC alone is never enough to say yes: by it
+    one changed object in four thousand million would be thrown away as a duplicate.
     """
-    left = {d.algorithm: d.value for d in ours if d.witness in _TRUSTED}
-    right = {d.algorithm: d.value for d in theirs if d.witness in _TRUSTED}
+    left = {d.algorithm: d.value for d in ours if d.witness in EVIDENCE}
+    right = {d.algorithm: d.value for d in theirs if d.witness in EVIDENCE}
     shared = left.keys() & right.keys()
-    if not shared:
-        return None
-    return all(left[algorithm] == right[algorithm] for algorithm in shared)
+    if any(left[algorithm] != right[algorithm] for algorithm in shared):
+        return False
+    return True if shared - _WEAK else None
 
 
-_TRUSTED: Final = frozenset({Witness.STORAGE, Witness.FOREBAY})
+_WEAK: Final = frozenset({Algorithm.CRC32, Algorithm.CRC32C})
 
 
 def _mismatch(declaration: Digest, proof: Digest) -> Finding:

@@ -86,12 +86,10 @@ _COMMON: Final = re.compile(
 
 
 def parse_reads_name(file_name: str) -> ReadsName:
-    """Return sample and mate named by a FASTQ file name; never fails, the stem is the last resort."""
+    """Return what a FASTQ file name says; its stem is the sample where no convention fits."""
     stem = _SUFFIX.sub("", file_name)
     if match := _ILLUMINA.fullmatch(stem):
-        return ReadsName(
-            match["sample"], match["mate"], match["lane"] or "", match["chunk"] or ""
-        )
+        return ReadsName(match["sample"], match["mate"], match["lane"] or "", match["chunk"] or "")
     if match := _COMMON.fullmatch(stem):
         return ReadsName(
             match["sample"],

@@ -1,0 +1,214 @@
+"""`forebay upload`."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from forebay_cli.deployment import Deployment
+from forebay_cli.failures import EXIT_TROUBLE, CommandError
+from forebay_cli.home import Home
+from forebay_cli.output import Output, duration_text, facts, json_option, size_text, table
+from forebay_cli.target import Target, target_options
+from forebay_cli.uploads.journal import UploadJournal
+from forebay_cli.uploads.planning import Destination, Plan, check_site, plan_upload
+from forebay_cli.uploads.sending import Result, Sender, SendOptions, SentFile
+
+
+@click.command()
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(exists=True, readable=True, path_type=Path)
+)
+@click.option("--site", required=True, help="The site that sends: the first part of every key.")
+@click.option(
+    "--to",
+    "destination",
+    type=click.Choice(Destination),
+    default=Destination.AUTO,
+    show_default=True,
+    help="Landing zone; auto looks at each file.",
+)
+@click.option("--batch", default="", help="Folder under the site, such as a run or a shipment.")
+@click.option("--skip-existing", is_flag=True, help="Skip files whose bytes are there already.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Parallel transfers."
+)
+@target_options
+@json_option
+def upload(  # noqa: PLR0913 - one parameter per option
+    *,
+    paths: tuple[Path, ...],
+    site: str,
+    destination: Destination,
+    batch: str,
+    skip_existing: bool,
+    jobs: int,
+    target: Target,
+    as_json: bool,
+) -> None:
+    """Upload files and folders to the landing zones.
+
+    Folders are walked; hidden files are left out. Every file travels with its SHA-256, which S3
+    verifies; files above 64 MiB go in parts, and one that broke off is continued by the same
+    command. DICOM files get a key made of their content, since their paths often hold names;
+    everything else keeps its path relative to the folder given. Checksum files are stored before
+    the files they speak of.
+
+    Exit status: 0 all stored · 2 wrong usage · 3 some files could not be stored.
+    """
+    home = Home.find()
+    output = Output.create(as_json=as_json)
+    options = SendOptions(check_site(site), check_batch(batch), jobs, skip_existing=skip_existing)
+    plan = plan_upload(paths, destination)
+    deployment = target.deployment(home)
+    began = time.monotonic()
+    sent = send_all(output, deployment, UploadJournal(home.uploads), plan, options)
+    report = Report(plan, sent, time.monotonic() - began)
+    if as_json:
+        output.document(report.document())
+    else:
+        report.print(output)
+    if report.failed:
+        raise click.exceptions.Exit(EXIT_TROUBLE)
+
+
+def check_batch(batch: str) -> str:
+    """Return a batch name without outer slashes; raises CommandError when it cannot be a path."""
+    parts = batch.strip("/").split("/")
+    if any(part in {".", ".."} for part in parts) or (batch.strip("/") and "" in parts):
+        raise CommandError(
+            f"{batch!r} cannot be a batch.", "Use plain path segments, such as 2026-11-22/run7."
+        )
+    return batch.strip("/")
+
+
+def send_all(
+    output: Output, deployment: Deployment, journal: UploadJournal, plan: Plan, options: SendOptions
+) -> list[SentFile]:
+    """Send a plan's files under a progress bar."""
+    bar = _Bar(output, plan)
+    sender = Sender(
+        deployment.account.s3,
+        deployment.bucket,
+        journal,
+        replace(options, on_bytes=bar.advance_bytes),
+    )
+    sent: list[SentFile] = []
+    try:
+        with bar:
+            for outcome in sender.send(plan.files):
+                sent.append(outcome)
+                bar.advance_files(len(sent))
+    except KeyboardInterrupt:
+        raise CommandError(
+            f"Interrupted after {len(sent)} of {len(plan.files)} files.",
+            "Run the same command with --skip-existing: it continues where this one stopped.",
+        ) from None
+    return sent
+
+
+class _Bar:
+    """Bytes, files and rate, on standard error and only on a terminal."""
+
+    def __init__(self, output: Output, plan: Plan) -> None:
+        self._files = len(plan.files)
+        self._progress = Progress(
+            TextColumn("Uploading"),
+            BarColumn(bar_width=30),
+            DownloadColumn(binary_units=True),
+            TextColumn("{task.fields[files]} files"),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=output.remarks,
+            disable=output.as_json or not output.remarks.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=plan.size_bytes, files=f"0/{self._files}")
+
+    def __enter__(self) -> None:
+        self._progress.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def advance_bytes(self, count: int) -> None:
+        self._progress.advance(self._task, count)
+
+    def advance_files(self, done: int) -> None:
+        self._progress.update(self._task, files=f"{done}/{self._files}")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an upload came to."""
+
+    plan: Plan
+    sent: list[SentFile]
+    seconds: float
+
+    @property
+    def failed(self) -> list[SentFile]:
+        """The files that could not be stored."""
+        return [file for file in self.sent if file.result is Result.FAILED]
+
+    def document(self) -> dict[str, Any]:
+        """Return the report as JSON data."""
+        return {
+            "files": [_file_document(file) for file in self.sent],
+            "left_aside": dict(self.plan.left_aside),
+            "totals": dict(Counter(file.result.value for file in self.sent)),
+            "size_bytes": self.plan.size_bytes,
+            "seconds": round(self.seconds, 3),
+        }
+
+    def print(self, output: Output) -> None:
+        """Print a summary by zone, then every problem."""
+        summary = table("landing zone", "files", "size", *(result.value for result in Result))
+        for zone in sorted({file.file.zone for file in self.sent}):
+            files = [file for file in self.sent if file.file.zone is zone]
+            counts = Counter(file.result for file in files)
+            size = size_text(sum(file.file.size_bytes for file in files))
+            cells = (str(counts[result] or "-") for result in Result)
+            summary.add_row(zone.value, str(len(files)), size, *cells)
+        output.out.print(summary)
+        rate = size_text(self.plan.size_bytes / max(self.seconds, 1e-3))
+        output.out.print(f"\n{duration_text(self.seconds)}, {rate}/s.")
+        _print_problems(output, self.failed, self.plan.left_aside)
+
+
+def _print_problems(
+    output: Output, failed: Iterable[SentFile], left_aside: Mapping[str, str]
+) -> None:
+    problems = [(str(file.file.path), f"failed: {file.error}") for file in failed]
+    problems += [(path, f"left aside: {why}") for path, why in left_aside.items()]
+    if problems:
+        output.out.print()
+        output.out.print(facts(problems))
+
+
+def _file_document(file: SentFile) -> dict[str, Any]:
+    location = file.location
+    return {
+        "path": str(file.file.path),
+        "zone": file.file.zone.value,
+        "bucket": location.bucket if location else "",
+        "key": location.key if location else "",
+        "version_id": location.version_id if location else "",
+        "object_id": file.object_id,
+        "size_bytes": file.file.size_bytes,
+        "sha256": file.sha256,
+        "result": file.result.value,
+        "error": file.error,
+    }

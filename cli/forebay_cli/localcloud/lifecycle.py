@@ -1,0 +1,106 @@
+"""`forebay up` and `forebay down`: the local cloud from nothing to deployed, and back."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from forebay_cli.failures import CommandError
+from forebay_cli.home import Home
+from forebay_cli.localcloud import emulator, ports
+from forebay_cli.localcloud.certificate import ensure_certificate
+from forebay_cli.localcloud.deploying import cdk_command, deploy, source_fingerprint
+from forebay_cli.localcloud.environment import ensure_environment
+from forebay_cli.localcloud.interpreters import best_interpreter
+from forebay_cli.localcloud.record import LocalCloud
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class UpRequest:
+    """What the person asked `forebay up` for; None means "no matter"."""
+
+    secure: bool | None = None
+    port: int | None = None
+    data_folder: Path | None = None
+    deploy_always: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    """What `forebay up` did."""
+
+    cloud: LocalCloud
+    started: bool
+    deployed: bool
+
+
+def running_cloud(home: Home) -> LocalCloud | None:
+    """Return the local cloud if its process is alive."""
+    cloud = LocalCloud.load(home.record)
+    return cloud if cloud and cloud.process() else None
+
+
+def bring_up(home: Home, request: UpRequest, say: Say) -> UpResult:
+    """Start the local cloud unless it runs, and deploy unless this source is deployed."""
+    project = home.require_project()
+    cdk_command(project)
+    cloud = running_cloud(home)
+    started = cloud is None
+    if cloud is None:
+        cloud = _start(home, request, say)
+    else:
+        _require_same(cloud, request)
+    fingerprint = source_fingerprint(project)
+    if cloud.deployed == fingerprint and not request.deploy_always:
+        return UpResult(cloud, started, deployed=False)
+    deploy(home, cloud, lambda step: say(f"Deploying · {step}"))
+    cloud = cloud.with_deployed(fingerprint)
+    cloud.save(home.record)
+    return UpResult(cloud, started, deployed=True)
+
+
+def bring_down(home: Home, *, purge: bool) -> bool:
+    """Stop the local cloud and remove what it left; True if one was running.
+
+    State kept by `--persist` stays, unless `purge`, which also removes the emulator's environment.
+    """
+    cloud = LocalCloud.load(home.record)
+    stopped = emulator.stop(cloud) if cloud else False
+    home.record.unlink(missing_ok=True)
+    leftovers = [home.scratch, home.synthesized]
+    if purge:
+        leftovers += [home.environment, home.certificates, home.logs, home.kept_state]
+    for folder in leftovers:
+        shutil.rmtree(folder, ignore_errors=True)
+    return stopped
+
+
+def _start(home: Home, request: UpRequest, say: Say) -> LocalCloud:
+    port = request.port if request.port is not None else ports.DEFAULT_PORT
+    if port == 0:
+        port = ports.any_free_port()
+    ports.require_free(port)
+    shutil.rmtree(home.scratch, ignore_errors=True)
+    python = ensure_environment(home, best_interpreter(), say)
+    certificate = ensure_certificate(home) if request.secure else None
+    say("Starting the emulator")
+    settings = emulator.EmulatorSettings(port, python, certificate, request.data_folder)
+    return emulator.start(home, settings)
+
+
+def _require_same(cloud: LocalCloud, request: UpRequest) -> None:
+    wishes = {
+        "--port": request.port not in (None, 0, cloud.port),
+        "--secure": request.secure is not None and request.secure != cloud.secure,
+        "--persist": request.data_folder is not None
+        and str(request.data_folder) != cloud.data_folder,
+    }
+    differing = [name for name, differs in wishes.items() if differs]
+    if differing:
+        raise CommandError(
+            f"A local cloud is already up at {cloud.endpoint}, started with another "
+            f"{' and '.join(differing)}.",
+            "Stop it first (`forebay down`), or start another: FOREBAY_HOME=<folder> forebay up",
+        )

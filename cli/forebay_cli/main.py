@@ -1,0 +1,41 @@
+"""The `forebay` command: composes the commands and maps errors to exit codes."""
+
+from typing import Any, Final
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+
+from forebay.errors import ForebayError
+from forebay_cli.aws_errors import explain
+from forebay_cli.commands.down import down
+from forebay_cli.commands.up import up
+from forebay_cli.commands.upload import upload
+from forebay_cli.failures import CommandError
+
+COMMANDS: Final = (up, down, upload)
+
+
+class ForebayGroup(click.Group):
+    """A group in whose commands every expected failure ends in a sentence and exit code 3."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except (BotoCoreError, ClientError) as exc:
+            raise explain(exc) from exc
+        except ForebayError as exc:
+            raise CommandError(str(exc)) from exc
+
+
+@click.group(
+    cls=ForebayGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="forebay", prog_name="forebay")
+def main() -> None:
+    """Hold, screen and release medical imaging and genomics data."""
+
+
+for _command in COMMANDS:
+    main.add_command(_command)

@@ -1,0 +1,28 @@
+"""inspect_genomics: reads, a checksum file or a report was received; verify or refuse it."""
+
+from functools import lru_cache
+
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from forebay.formats.manifests import parse_checksum_file
+
+from forebay.formats.digests import digest_chunks
+from forebay.formats.fastq import inspect_fastq
+from forebay.names import Step
+from forebay.runtime.batch import change_of, queue_handler
+from forebay.runtime.wiring import wiring
+from forebay.services.inspect_genomics import InspectGenomics
+
+
+@lru_cache(maxsize=1)
+def service() -> InspectGenomics:
+    """Return the step, built once per process."""
+    return wiring().inspect_genomics(inspect_fastq, parse_checksum_file, digest_chunks)
+
+
+def work(record: SQSRecord) -> tuple[str, str]:
+    """Inspect the object one message speaks of."""
+    change = change_of(record)
+    return service()(change.object_id).value, change.object_id
+
+
+handler = queue_handler(Step.INSPECT_GENOMICS, work)

@@ -1,0 +1,1 @@
+"""House defaults, one construct per file; stacks compose them."""

@@ -1,0 +1,77 @@
+"""A DynamoDB table with string keys `pk` and `sk`, and exact grants."""
+
+from aws_cdk import RemovalPolicy, aws_dynamodb, aws_iam, aws_kms
+from constructs import Construct
+
+from infra.constructs.zone_bucket import allow_key
+from infra.settings import Settings
+
+__all__ = ["CatalogTable"]
+
+
+class CatalogTable(Construct):
+    """A table.
+
+    Defaults: on demand, point-in-time recovery, encrypted with a key of ours, deletion protection,
+    kept when the stack goes (local: neither).
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        settings: Settings,
+        key: aws_kms.IKey,
+        stream: aws_dynamodb.StreamViewType | None = None,
+    ) -> None:
+        super().__init__(scope, name.capitalize())
+        self.key = key
+        self.table = aws_dynamodb.Table(
+            self,
+            "Table",
+            table_name=f"{settings.prefix}-{name}",
+            partition_key=_string("pk"),
+            sort_key=_string("sk"),
+            billing_mode=aws_dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=aws_dynamodb.TableEncryption.CUSTOMER_MANAGED,
+            encryption_key=key,
+            point_in_time_recovery_specification=aws_dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            stream=stream,
+            deletion_protection=not settings.is_local,
+            removal_policy=RemovalPolicy.DESTROY if settings.is_local else RemovalPolicy.RETAIN,
+        )
+        self._indexes: list[str] = []
+
+    def index(self, name: str, *, partition: str, sort: str, only: list[str] | None = None) -> None:
+        """Add an index over two string attributes, projecting all others, or `only` these."""
+        self.table.add_global_secondary_index(
+            index_name=name,
+            partition_key=_string(partition),
+            sort_key=_string(sort),
+            projection_type=aws_dynamodb.ProjectionType.INCLUDE
+            if only
+            else aws_dynamodb.ProjectionType.ALL,
+            non_key_attributes=only,
+        )
+        self._indexes.append(name)
+
+    def allow(self, role: aws_iam.IRole, *operations: str) -> None:
+        """Let a role do exactly these operations (`GetItem`, …); Query reaches the indexes too."""
+        resources = [self.table.table_arn]
+        if "Query" in operations:
+            resources += [f"{self.table.table_arn}/index/{name}" for name in self._indexes]
+        role.add_to_principal_policy(
+            aws_iam.PolicyStatement(
+                actions=[f"dynamodb:{operation}" for operation in operations],
+                resources=resources,
+            )
+        )
+        # DynamoDB unwraps the table's key in the name of the caller, to read and to write alike.
+        allow_key(role, self.key, "dynamodb", "kms:Decrypt", "kms:DescribeKey")
+
+
+def _string(name: str) -> aws_dynamodb.Attribute:
+    return aws_dynamodb.Attribute(name=name, type=aws_dynamodb.AttributeType.STRING)

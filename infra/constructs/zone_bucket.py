@@ -1,0 +1,162 @@
+"""A bucket of one zone, and the only way in which a function is let into it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aws_cdk import Aws, Duration, RemovalPolicy, aws_iam, aws_kms, aws_s3
+from constructs import Construct
+
+from forebay.names import LANDING_SETTLED, Tag, Zone
+from infra.checks import acknowledge, acknowledge_keys
+from infra.settings import Settings
+
+__all__ = [
+    "LANDING_RULES",
+    "BucketOptions",
+    "ZoneBucket",
+    "allow_key",
+    "allow_objects",
+    "bucket_name",
+]
+
+_LANDING_DAYS: Final = 7
+_ABORT_UPLOAD_DAYS: Final = 7
+"""An instrument's upload may pause over a weekend, not for a week."""
+
+_WRITES: Final = frozenset({"s3:PutObject"})
+_READS: Final = frozenset({"s3:GetObject", "s3:GetObjectVersion"})
+
+# Only what is marked settled ever expires, and only versions that were: an arrival that is stuck,
+# or was overwritten before it was placed, stays until somebody looked. S3 counts days from arrival.
+LANDING_RULES: Final = (
+    aws_s3.LifecycleRule(
+        id="expire-settled-arrivals",
+        tag_filters={Tag.LANDING.value: LANDING_SETTLED},
+        expiration=Duration.days(_LANDING_DAYS),
+        noncurrent_version_expiration=Duration.days(_LANDING_DAYS),
+    ),
+    aws_s3.LifecycleRule(id="remove-expired-markers", expired_object_delete_marker=True),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketOptions:
+    """What differs between zones.
+
+    `lock_days` turns Object Lock on, with that default retention in governance mode: ops can lift
+    it with a permission that no role of this app has.
+    """
+
+    events: bool = False
+    lock_days: int | None = None
+    rules: Sequence[aws_s3.LifecycleRule] = ()
+    access_log: aws_s3.IBucket | None = None
+
+
+class ZoneBucket(Construct):
+    """A zone's bucket.
+
+    Defaults: versioned, encrypted with its domain's key (a bucket key, so KMS is not asked per
+    object), TLS only, no public access, no ACLs, stale multipart uploads aborted, kept when the
+    stack goes (local: deleted).
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        zone: Zone,
+        *,
+        settings: Settings,
+        key: aws_kms.IKey,
+        options: BucketOptions,
+    ) -> None:
+        super().__init__(scope, f"Zone{zone.name.title().replace('_', '')}")
+        self.zone = zone
+        self.key = key
+        # Name and ARN are built, not referenced: no export ties the stacks that use them to this.
+        self.name = bucket_name(settings, zone)
+        self.arn = f"arn:{Aws.PARTITION}:s3:::{self.name}"
+        lock = options.lock_days
+        self.bucket = aws_s3.Bucket(
+            self,
+            "Bucket",
+            bucket_name=self.name,
+            versioned=True,
+            encryption=aws_s3.BucketEncryption.KMS,
+            encryption_key=key,
+            bucket_key_enabled=True,
+            enforce_ssl=True,
+            block_public_access=aws_s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=aws_s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            object_lock_default_retention=None
+            if lock is None
+            else aws_s3.ObjectLockRetention.governance(Duration.days(lock)),
+            lifecycle_rules=[*options.rules, _abort_stale_uploads()],
+            server_access_logs_bucket=options.access_log,
+            server_access_logs_prefix=f"{zone}/" if options.access_log else None,
+            removal_policy=RemovalPolicy.DESTROY if settings.is_local else RemovalPolicy.RETAIN,
+        )
+        if options.access_log is None:
+            acknowledge(self, "S1", "MiniStack writes no access logs; in the cloud they are on.")
+        if options.events:
+            _send_events(self.bucket)
+
+    def allow(self, role: aws_iam.IRole, *actions: str, under: str = "*") -> None:
+        """Let a role do exactly these actions on the objects under a key pattern.
+
+        Grants on the bucket's key follow: Decrypt to read; to write GenerateDataKey, and Decrypt,
+        which S3 asks for when a multipart upload is put together.
+        """
+        allow_objects(role, *actions, keys=f"{self.arn}/{under}")
+        wanted = set(actions)
+        if wanted & _WRITES:
+            allow_key(role, self.key, "s3", "kms:Decrypt", "kms:GenerateDataKey")
+        elif wanted & _READS:
+            allow_key(role, self.key, "s3", "kms:Decrypt")
+
+
+def allow_key(role: aws_iam.IRole, key: aws_kms.IKey, service: str, *actions: str) -> None:
+    """Let a role use a key, only through a service and never directly."""
+    role.add_to_principal_policy(
+        aws_iam.PolicyStatement(
+            actions=list(actions),
+            resources=[key.key_arn],
+            conditions={"StringEquals": {"kms:ViaService": f"{service}.{Aws.REGION}.amazonaws.com"}},
+        )
+    )
+
+
+def bucket_name(settings: Settings, zone: Zone, region: str = Aws.REGION) -> str:
+    """Return a zone's bucket name; unique, since it carries account and region."""
+    return f"{settings.prefix}-{zone}-{Aws.ACCOUNT_ID}-{region}"
+
+
+def allow_objects(role: aws_iam.IRole, *actions: str, keys: str) -> None:
+    """Let a role do exactly these actions on the keys that an ARN pattern covers."""
+    role.add_to_principal_policy(
+        aws_iam.PolicyStatement(actions=list(actions), resources=[keys])
+    )
+    acknowledge_keys(role, keys, "Keys are not known in advance; prefix and actions are exact.")
+
+
+def _abort_stale_uploads() -> aws_s3.LifecycleRule:
+    return aws_s3.LifecycleRule(
+        id="abort-stale-uploads",
+        abort_incomplete_multipart_upload_after=Duration.days(_ABORT_UPLOAD_DAYS),
+    )
+
+
+def _send_events(bucket: aws_s3.Bucket) -> None:
+    """Send the bucket's events to EventBridge.
+
+    `event_bridge_enabled=True` of the construct would deploy a custom resource, with a function
+    of its own, to set this one property.
+    """
+    resource = bucket.node.default_child
+    assert isinstance(resource, aws_s3.CfnBucket)  # noqa: S101 (narrows the construct tree's type)
+    resource.notification_configuration = aws_s3.CfnBucket.NotificationConfigurationProperty(
+        event_bridge_configuration=aws_s3.CfnBucket.EventBridgeConfigurationProperty(
+            event_bridge_enabled=True
+        )
+    )

@@ -1,0 +1,104 @@
+"""Compiles `policies/*.yaml` to the one JSON file that the `policy` layer carries.
+
+What is wrong with a policy is found here, at synth, not by a function at night: the file is YAML
+and valid against `policies/schema.json` (where that exists), and every `when:` is a CEL expression
+that compiles and answers yes or no. The result is sorted, so the same policy is the same layer.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema
+import yaml
+from cel_expr_python import cel
+
+from forebay.errors import PolicyError
+from infra.settings import ROOT
+
+__all__ = ["POLICIES", "compile_policies", "write_policy"]
+
+POLICIES: Final = ROOT / "policies"
+
+_WHEN_VARIABLES: Final = {
+    "consent_state": cel.Type.STRING,
+    "kind": cel.Type.STRING,
+    "metadata": cel.Type.Map(cel.Type.STRING, cel.Type.DYN),
+    "pipeline_run_id": cel.Type.STRING,
+    "site": cel.Type.STRING,
+    "size_bytes": cel.Type.INT,
+    "source_system": cel.Type.STRING,
+}
+"""What a `when:` may speak of."""
+
+
+def compile_policies(folder: Path = POLICIES) -> dict[str, Any]:
+    """Return the policies of a folder, checked and merged: the files' top-level keys.
+
+    Raises:
+        PolicyError: a file does not say what it must; the sentence names file and place.
+    """
+    sources = sorted(folder.glob("*.yaml"))
+    if not sources:
+        raise PolicyError(f"{folder} holds no policy: expected classes.yaml there.")
+    merged: dict[str, Any] = {}
+    for source in sources:
+        document = _read(source)
+        for key in document:
+            if key in merged:
+                raise PolicyError(f"{source.name}: {key!r} is already set by another policy file.")
+        _check_conditions(source, document)
+        merged |= document
+    _check_schema(folder / "schema.json", merged)
+    return merged
+
+
+def write_policy(layer: Path, folder: Path = POLICIES) -> None:
+    """Write the compiled policies into a built layer, as `policies/policy.json`."""
+    target = layer / "policies" / "policy.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(compile_policies(folder), indent=1, sort_keys=True) + "\n")
+
+
+def _read(source: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(source.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise PolicyError(f"{source.name}: not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise PolicyError(f"{source.name}: expected a mapping at the top.")
+    return document
+
+
+def _check_schema(schema: Path, document: dict[str, Any]) -> None:
+    if not schema.is_file():
+        return
+    validator = jsonschema.Draft202012Validator(json.loads(schema.read_text("utf-8")))
+    for error in validator.iter_errors(document):
+        place = "/".join(str(part) for part in error.absolute_path) or "the top"
+        raise PolicyError(f"policies, at {place}: {error.message}")
+
+
+def _check_conditions(source: Path, document: dict[str, Any]) -> None:
+    environment = cel.NewEnv(variables=_WHEN_VARIABLES)
+    for place, condition in _conditions(document, ""):
+        try:
+            result = environment.compile(condition).return_type()
+        except Exception as error:
+            raise PolicyError(f"{source.name}, {place}: {condition!r}: {error}") from error
+        if result not in (cel.Type.BOOL, cel.Type.DYN):
+            raise PolicyError(f"{source.name}, {place}: {condition!r} is not a yes-or-no question.")
+
+
+def _conditions(node: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Yield each `when:` with the path that leads to it."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "when" and isinstance(value, str):
+                yield f"{place}/when", value
+            else:
+                yield from _conditions(value, f"{place}/{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _conditions(value, f"{place}/{index}")

@@ -1,0 +1,1 @@
+"""Stacks compose; what they compose is in `infra.constructs`."""

@@ -1,0 +1,44 @@
+"""The catalog and its history."""
+
+from aws_cdk import Stack, aws_dynamodb, aws_kms
+from constructs import Construct
+
+from forebay.names import INDEX_BY_GROUP, INDEX_BY_STATE
+from infra import outputs
+from infra.constructs.catalog_table import CatalogTable
+from infra.settings import Settings
+
+__all__ = ["CatalogStack"]
+
+
+class CatalogStack(Stack):
+    """One table that is the state machine, with its stream; one that remembers."""
+
+    def __init__(self, scope: Construct, settings: Settings, *, key: aws_kms.IKey) -> None:
+        super().__init__(
+            scope,
+            "catalog",
+            stack_name=f"{settings.prefix}-catalog",
+            description="Forebay: catalog and history.",
+            termination_protection=not settings.is_local,
+        )
+        self.catalog = CatalogTable(
+            self,
+            "catalog",
+            settings=settings,
+            key=key,
+            stream=aws_dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
+        )
+        self.catalog.index(
+            INDEX_BY_STATE,
+            partition="state_pk",
+            sort="state_sk",
+            only=["object_id", "site", "kind", "state_since", "size_bytes"],
+        )
+        self.catalog.index(INDEX_BY_GROUP, partition="group_pk", sort="group_sk")
+        self.history = CatalogTable(self, "history", settings=settings, key=key)
+        outputs.write(
+            self,
+            TableName=self.catalog.table.table_name,
+            HistoryTableName=self.history.table.table_name,
+        )

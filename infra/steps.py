@@ -1,0 +1,92 @@
+"""Every function at one glance: what wakes it, how big it is, how many run at once.
+
+A step's name is that of its folder under `functions/`; its physical name, the same for the
+function, its queue and its log group, is `{prefix}-{step with hyphens}`.
+
+Visibility of a queue is `VISIBILITY_FACTOR` times its function's timeout: AWS asks for six, so
+that a batch throttled a few times is not delivered twice. Locally a second try after a killed
+function should not take minutes, and MiniStack does not throttle: two.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from forebay.names import Step
+from infra.settings import Profile
+
+__all__ = ["STEPS", "VISIBILITY_FACTOR", "Layer", "Size", "StepSpec", "physical_name"]
+
+VISIBILITY_FACTOR: Final = {Profile.CLOUD: 6, Profile.LOCAL: 2}
+"""Queue visibility over function timeout."""
+
+
+class Layer:
+    """Names of the layers, each a folder under `layers/`."""
+
+    COMMON: Final = "common"
+    POWERTOOLS: Final = "powertools"
+    DICOM: Final = "dicom"
+    GENOMICS: Final = "genomics"
+    POLICY: Final = "policy"
+    ALL: Final = (COMMON, POWERTOOLS, DICOM, GENOMICS, POLICY)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What one invocation gets.
+
+    Memory is MB (1,769 MB is one vCPU), the timeouts are seconds, in the cloud and locally.
+    """
+
+    memory_mb: int
+    timeout_s: int
+    local_timeout_s: int
+
+    def timeout(self, profile: Profile) -> int:
+        """Return the timeout in seconds."""
+        return self.timeout_s if profile is Profile.CLOUD else self.local_timeout_s
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One function.
+
+    `batch` messages per invocation; `concurrency` is the most invocations at a time (for the
+    stream: parallel batches per shard); `age_alarm_s` is how old the oldest message may get.
+    """
+
+    step: Step
+    size: Size
+    batch: int
+    concurrency: int
+    age_alarm_s: int
+    extra_layer: str | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers, in the order in which Lambda merges them."""
+        extra = () if self.extra_layer is None else (self.extra_layer,)
+        return (Layer.COMMON, Layer.POWERTOOLS, *extra)
+
+
+def physical_name(prefix: str, step: Step) -> str:
+    """Return the physical name of a step's function, and of its queue."""
+    return f"{prefix}-{step.value.replace('_', '-')}"
+
+
+# What 10 landing files a second need: a register or place call is ~100 ms, a DICOM header ~200 ms,
+# a FASTQ pass one second per 70-80 MB (FACTS: network per environment), hence 15 min and 1 a batch.
+STEPS: Final[dict[Step, StepSpec]] = {
+    spec.step: spec
+    for spec in (
+        # step, Size(memory, timeout, local timeout), batch, at most, alarm age, extra layer
+        StepSpec(Step.REGISTER_OBJECT, Size(512, 30, 15), 10, 20, 300),
+        StepSpec(Step.INSPECT_DICOM, Size(1024, 60, 20), 10, 20, 600, Layer.DICOM),
+        StepSpec(Step.INSPECT_GENOMICS, Size(2048, 900, 60), 1, 20, 3600, Layer.GENOMICS),
+        StepSpec(Step.PLACE_OBJECT, Size(1024, 900, 20), 5, 20, 1800, Layer.POLICY),
+        StepSpec(Step.RELAY_CHANGES, Size(512, 60, 20), 100, 4, 300),
+        StepSpec(Step.SUBMIT_PIPELINE, Size(512, 30, 15), 10, 5, 600),
+        StepSpec(Step.RUN_READ_QC, Size(2048, 900, 60), 1, 10, 3600, Layer.GENOMICS),
+        StepSpec(Step.RECORD_PIPELINE, Size(512, 30, 15), 10, 5, 600),
+    )
+}

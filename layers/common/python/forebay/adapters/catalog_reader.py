@@ -1,0 +1,276 @@
+"""Questions people ask of the catalog, each answered by queries, never by a scan."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from forebay.adapters import keys
+from forebay.adapters.items import from_item, object_record, pipeline_run
+from forebay.domain.objects import ObjectRecord, place_id
+from forebay.domain.runs import PipelineRun, RunState
+from forebay.domain.states import State
+from forebay.events import utc_text
+from forebay.names import INDEX_BY_GROUP, INDEX_BY_STATE
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One imaging study, as the search entries describe it; dates are DICOM `YYYYMMDD` or `-`."""
+
+    study_instance_uid: str
+    study_date: str
+    site: str
+    modalities: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Arguments of one DynamoDB query: a partition, optionally a sort key range or prefix."""
+
+    pk: str
+    index: str = ""
+    prefix: str = ""
+    low: str = ""
+    high: str = ""
+    newest_first: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def arguments(self, table: str) -> dict[str, Any]:
+        """Return the keyword arguments of `client.query`."""
+        stem = {INDEX_BY_STATE: "state", INDEX_BY_GROUP: "group"}.get(self.index, "")
+        names = {"#pk": f"{stem}_pk" if stem else "pk"}
+        values = {":pk": {"S": self.pk}}
+        condition = "#pk = :pk"
+        if self.prefix:
+            condition += " AND begins_with(#sk, :sk)"
+            values[":sk"] = {"S": self.prefix}
+        elif self.low or self.high:
+            condition += " AND #sk BETWEEN :low AND :high"
+            values |= {":low": {"S": self.low or " "}, ":high": {"S": self.high or "~"}}
+        if "#sk" in condition:
+            names["#sk"] = f"{stem}_sk" if stem else "sk"
+        return {
+            "TableName": table,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+            "ScanIndexForward": not self.newest_first,
+            **({"IndexName": self.index} if self.index else {}),
+            **self.extra,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogReader:
+    """Reads for people: the command line and, later, the API."""
+
+    client: "DynamoDBClient"
+    table: str
+    history_table: str
+
+    def object(self, object_id: str) -> ObjectRecord | None:
+        """Return one object's record; raises ValueError when the id is none."""
+        pk, sk = keys.object_key(object_id)
+        answer = self.client.get_item(
+            TableName=self.table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
+        )
+        return object_record(answer["Item"]) if "Item" in answer else None
+
+    def objects(self, object_ids: Iterable[str]) -> list[ObjectRecord]:
+        """Return the records that exist among the ids."""
+        found = (self.object(object_id) for object_id in object_ids)
+        return [record for record in found if record is not None]
+
+    def versions(self, bucket: str, key: str) -> list[ObjectRecord]:
+        """Return every version of a key that arrived, latest arrival first."""
+        query = Query(f"OBJ#{place_id(bucket, key)}", prefix=keys.VERSION_PREFIX)
+        records = [object_record(item) for item in self._items(query)]
+        return sorted(records, key=lambda record: record.arrived_at, reverse=True)
+
+    def history(self, object_id: str) -> list[dict[str, Any]]:
+        """Return the changes of one object, first to last."""
+        return [from_item(i) for i in self._items(Query(object_id), table=self.history_table)]
+
+    def children(self, object_id: str) -> list[str]:
+        """Return the ids of the objects made from one."""
+        return [item["sk"]["S"] for item in self._items(Query(keys.children_pk(object_id)))]
+
+    def sites(self) -> list[str]:
+        """Return the sites that ever sent something."""
+        return [item["sk"]["S"] for item in self._items(Query(keys.SITES_PK))]
+
+    def pipeline_run(self, run_id: str) -> PipelineRun | None:
+        """Return one pipeline run."""
+        pk, sk = keys.run_key(run_id)
+        answer = self.client.get_item(
+            TableName=self.table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
+        )
+        return pipeline_run(answer["Item"]) if "Item" in answer else None
+
+    def outputs_of_run(self, run_id: str) -> list[ObjectRecord]:
+        """Return the objects a pipeline run handed in."""
+        query = Query(f"PRUN#{run_id}", index=INDEX_BY_GROUP)
+        return [object_record(i) for i in self._items(query) if i["entity"]["S"] == "object"]
+
+    def pipeline_runs(self, state: RunState, *, limit: int = 100) -> list[PipelineRun]:
+        """Return the latest pipeline runs in a state."""
+        query = Query(f"RUN-{state.value}", index=INDEX_BY_STATE, newest_first=True)
+        ids = [i["state_sk"]["S"].partition("#")[2] for i in self._items(query, limit=limit)]
+        runs = [self.pipeline_run(run_id) for run_id in ids]
+        return [run for run in runs if run is not None]
+
+    def in_state(
+        self,
+        state: State,
+        *,
+        sites: Iterable[str] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+    ) -> list[str]:
+        """Return ids of objects in a state, of all sites unless some are named, latest first."""
+        low = utc_text(since) if since else ""
+        high = utc_text(until) if until else ""
+        found: list[tuple[str, str]] = []
+        for site in tuple(sites) or self.sites():
+            for shard in range(keys.STATE_SHARDS):
+                query = Query(
+                    keys.state_pk(state, shard, site),
+                    index=INDEX_BY_STATE,
+                    low=low,
+                    high=high,
+                    newest_first=True,
+                )
+                for item in self._items(query, limit=limit):
+                    since_text, _, object_id = item["state_sk"]["S"].partition("#")
+                    found.append((since_text, object_id))
+        return [object_id for _, object_id in sorted(found, reverse=True)[:limit]]
+
+    def count_in_state(self, state: State) -> int:
+        """Return how many objects are in a state now."""
+        return sum(
+            self._count(Query(keys.state_pk(state, shard, site), index=INDEX_BY_STATE))
+            for site in self.sites()
+            for shard in range(keys.STATE_SHARDS)
+        )
+
+    def count_runs(self, state: RunState) -> int:
+        """Return how many pipeline runs are in a state now."""
+        return self._count(Query(f"RUN-{state.value}", index=INDEX_BY_STATE))
+
+    def study(self, study_uid: str) -> Study | None:
+        """Return a study with its series and modalities."""
+        items = [from_item(item) for item in self._items(Query(keys.study_pk(study_uid)))]
+        series = [item for item in items if item["entity"] == "series"]
+        if not series:
+            return None
+        return Study(
+            study_instance_uid=study_uid,
+            study_date=series[0]["study_date"],
+            site=series[0].get("site", ""),
+            modalities=tuple(sorted({item["modality"] for item in series})),
+            series=tuple(item["series"] for item in series),
+        )
+
+    def instances(self, study_uid: str) -> list[ObjectRecord]:
+        """Return every arrived object of a study, in order of series."""
+        query = Query(f"STUDY#{study_uid}", index=INDEX_BY_GROUP)
+        return [object_record(item) for item in self._items(query)]
+
+    def instance(self, sop_uid: str) -> ObjectRecord | None:
+        """Return the object that holds a SOP Instance UID."""
+        pk, _ = keys.claim_key("sop", sop_uid, "")
+        holders = [item["holder"]["S"] for item in self._items(Query(pk))]
+        return self.object(holders[0]) if holders else None
+
+    def studies(
+        self,
+        what: str,
+        value: str,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        limit: int = 100,
+    ) -> list[Study]:
+        """Return studies by `modality`, or by a token of `patientid` or `accessionnumber`.
+
+        The date range is of StudyDate; studies without a date are found only without a range.
+        """
+        low = f"{since:%Y%m%d}" if since else ("0" if until else "")
+        high = f"{until:%Y%m%d}~" if until else ("99999999~" if since else "")
+        query = Query(keys.find_pk(what, value), low=low, high=high, newest_first=True)
+        uids = [item["study"]["S"] for item in self._items(query, limit=limit)]
+        found = [self.study(uid) for uid in dict.fromkeys(uids)]
+        return [study for study in found if study is not None]
+
+    def studies_between(self, since: date, until: date, *, limit: int = 100) -> list[Study]:
+        """Return studies of a range of StudyDates, month by month, latest first."""
+        studies: list[Study] = []
+        month = until.replace(day=1)
+        while month >= since.replace(day=1) and len(studies) < limit:
+            studies += self.studies(
+                "studydate",
+                f"{month:%Y%m}",
+                since=since,
+                until=until,
+                limit=limit - len(studies),
+            )
+            previous = month.month - 1 or 12
+            month = month.replace(year=month.year - (previous == 12), month=previous)
+        return studies
+
+    def files_of_sample(self, sample: str, *, sites: Iterable[str] = ()) -> list[ObjectRecord]:
+        """Return the read files of a sample, of all sites unless some are named."""
+        return [
+            object_record(item)
+            for item in self._sample_items(sample, sites)
+            if item["entity"]["S"] == "object"
+        ]
+
+    def runs_of_sample(self, sample: str, *, sites: Iterable[str] = ()) -> list[PipelineRun]:
+        """Return the pipeline runs over a sample's reads."""
+        return [
+            pipeline_run(item)
+            for item in self._sample_items(sample, sites)
+            if item["entity"]["S"] == "pipeline_run"
+        ]
+
+    def files_of_sequencing_run(self, run: str, *, limit: int = 1000) -> list[ObjectRecord]:
+        """Return the read files of one sequencing run (`<instrument>_<run>_<flow cell>`)."""
+        query = Query(keys.find_pk("run", run))
+        return self.objects(item["object_id"]["S"] for item in self._items(query, limit=limit))
+
+    def _sample_items(self, sample: str, sites: Iterable[str]) -> Iterator[Mapping[str, Any]]:
+        for site in tuple(sites) or self.sites():
+            yield from self._items(Query(keys.sample_group(site, sample), index=INDEX_BY_GROUP))
+
+    def _items(
+        self, query: Query, *, limit: int | None = None, table: str = ""
+    ) -> Iterator[Mapping[str, Any]]:
+        arguments = query.arguments(table or self.table)
+        left = limit
+        while True:
+            if left is not None:
+                arguments["Limit"] = left
+            answer = self.client.query(**arguments)
+            yield from answer["Items"]
+            if left is not None:
+                left -= len(answer["Items"])
+            if "LastEvaluatedKey" not in answer or (left is not None and left <= 0):
+                return
+            arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _count(self, query: Query) -> int:
+        arguments = query.arguments(self.table) | {"Select": "COUNT"}
+        total = 0
+        while True:
+            answer = self.client.query(**arguments)
+            total += answer["Count"]
+            if "LastEvaluatedKey" not in answer:
+                return total
+            arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]

@@ -1,0 +1,106 @@
+"""Every key of the catalog and history tables.
+
+| entity | pk | sk |
+|---|---|---|
+| object | `OBJ#<place id>` | `V#<version hash>` |
+| declarations for a key | `OBJ#<place id>` | `DECLARED` |
+| claim | `CLAIM#<namespace>#<group>` | `<value>` |
+| pipeline run | `PRUN#<run id>` | `RUN` |
+| child of an object | `CHILDREN#<object id>` | `<child id>` |
+| study, series | `STUDY#<uid>` | `STUDY`, `SERIES#<uid>` |
+| search entries | `FIND#<what>#<value>` | `<date or ->#<id>` |
+| site | `SITES` | `<site>` |
+| history | `<object id>` | `<version, 10 digits>` |
+
+Values that senders choose (site, sample, modality) stand last in a key, so that no separator in
+them can make two keys equal.
+"""
+
+from typing import Final
+
+from forebay.domain.objects import Kind, ObjectRecord, place_id, split_object_id
+from forebay.domain.states import State
+
+Key = tuple[str, str]
+
+STATE_SHARDS: Final = 4
+"""Partitions per state and site in `by_state`: one takes about 1,000 writes a second."""
+SITES_PK: Final = "SITES"
+STUDY_SK: Final = "STUDY"
+SERIES_PREFIX: Final = "SERIES#"
+DECLARED_SK: Final = "DECLARED"
+VERSION_PREFIX: Final = "V#"
+
+
+def object_key(object_id: str) -> Key:
+    """Return the key of an object's record; raises ValueError for what is no object id."""
+    place, version = split_object_id(object_id)
+    return f"OBJ#{place}", f"{VERSION_PREFIX}{version}"
+
+
+def place_pk(bucket: str, key: str) -> str:
+    """Return the partition of all versions of one key."""
+    return f"OBJ#{place_id(bucket, key)}"
+
+
+def claim_key(namespace: str, group: str, value: str) -> Key:
+    """Return the key of a claim."""
+    return f"CLAIM#{namespace}#{group}", value
+
+
+def run_key(run_id: str) -> Key:
+    """Return the key of a pipeline run."""
+    return f"PRUN#{run_id}", "RUN"
+
+
+def children_pk(object_id: str) -> str:
+    """Return the partition of an object's children."""
+    return f"CHILDREN#{object_id}"
+
+
+def study_pk(study_uid: str) -> str:
+    """Return the partition of a study and its series."""
+    return f"STUDY#{study_uid}"
+
+
+def find_pk(what: str, value: str) -> str:
+    """Return the partition of the search entries for one value of one attribute."""
+    return f"FIND#{what}#{value}"
+
+
+def history_key(object_id: str, version: int) -> Key:
+    """Return the key of one change in the history table."""
+    return object_id, f"{version:010d}"
+
+
+def state_pk(state: State, shard: int, site: str) -> str:
+    """Return the `by_state` partition of one state, shard and site."""
+    return f"{state.value}#{shard}#{site}"
+
+
+def shard_of(object_id: str) -> int:
+    """Return the `by_state` shard of an object."""
+    return ord(object_id[-1]) % STATE_SHARDS
+
+
+def group_key(record: ObjectRecord) -> Key | None:
+    """Return the `by_group` key that lists an object with its siblings, None when it has none."""
+    metadata = record.metadata
+    if record.kind is Kind.DICOM and "StudyInstanceUID" in metadata:
+        return (
+            f"STUDY#{metadata['StudyInstanceUID']}",
+            f"{metadata['SeriesInstanceUID']}#{metadata['SOPInstanceUID']}#{record.object_id}",
+        )
+    if record.kind is Kind.FASTQ and "sample" in metadata:
+        return (
+            sample_group(record.site, str(metadata["sample"])),
+            f"{metadata['run']}#{metadata['lane']}#{metadata['mate']}#{record.object_id}",
+        )
+    if record.pipeline_run_id:
+        return f"PRUN#{record.pipeline_run_id}", record.object_id
+    return None
+
+
+def sample_group(site: str, sample: str) -> str:
+    """Return the `by_group` partition of a sample's files."""
+    return f"SAMPLE#{site}#{sample}"

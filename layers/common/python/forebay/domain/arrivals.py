@@ -1,0 +1,75 @@
+"""What an arrival's bucket, key and size say before a byte of it is read."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from forebay.domain.objects import Kind
+from forebay.names import PIPELINES_SITE, Zone
+
+_FASTQ: Final = re.compile(r"\.(?:fastq|fq)(?:\.(?:gz|bgz|bz2|xz|zst))?$", re.IGNORECASE)
+_CHECKSUMS: Final = re.compile(
+    r"(?:\.(?:md5|sha1|sha256|sha512|md5sum|sha256sum)|(?:^|/)(?:md5sums?|sha256sums?|checksums?)(?:\.txt)?)$",
+    re.IGNORECASE,
+)
+_REPORT: Final = re.compile(r"\.(?:json|html)$", re.IGNORECASE)
+_CHECKSUM_SUFFIX: Final = re.compile(
+    r"\.(?:md5|sha1|sha256|sha512|md5sum|sha256sum)$", re.IGNORECASE
+)
+
+
+class Marker(StrEnum):
+    """Objects that stand for something else than data."""
+
+    DIRECTORY = "directory marker"
+    PLACEHOLDER = "zero-byte placeholder"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What the key alone says; `site` is the first path segment, `name` the last."""
+
+    kind: Kind
+    site: str
+    name: str
+    pipeline_run_id: str = ""
+
+
+def read_key(zone: Zone, key: str) -> Arrival:
+    """Return what a landing key says; a key without a site has an empty one."""
+    site, _, rest = key.partition("/")
+    if not rest:
+        site, rest = "", key
+    name = rest.rsplit("/", 1)[-1]
+    run_id = rest.partition("/")[0] if site == PIPELINES_SITE and "/" in rest else ""
+    return Arrival(_kind(zone, site, name), site, name, run_id)
+
+
+def marker(kind: Kind, key: str, size_bytes: int) -> Marker | None:
+    """Return what kind of marker an object is, None for data.
+
+    A zero-byte file that claims to be data is not a marker: it is a failed upload, and judged.
+    """
+    if key.endswith(("/", "_$folder$")):
+        return Marker.DIRECTORY
+    if size_bytes == 0 and kind is Kind.UNKNOWN:
+        return Marker.PLACEHOLDER
+    return None
+
+
+def checksum_target(key: str) -> str:
+    """Return the key a sidecar such as `x.fastq.gz.md5` speaks of; '' for a folder-wide list."""
+    target = _CHECKSUM_SUFFIX.sub("", key)
+    return "" if target == key else target
+
+
+def _kind(zone: Zone, site: str, name: str) -> Kind:
+    if _CHECKSUMS.search(name):
+        return Kind.CHECKSUMS
+    if _FASTQ.search(name):
+        return Kind.FASTQ
+    if site == PIPELINES_SITE and _REPORT.search(name):
+        return Kind.REPORT
+    # PACS and scanners name files as they please: in the imaging bucket the content decides.
+    return Kind.DICOM if zone is Zone.LANDING_IMAGING else Kind.UNKNOWN

@@ -1,0 +1,68 @@
+"""Which keys may enter, and the keys objects get in their zones."""
+
+import re
+from typing import Any, Final
+
+from forebay.domain.findings import Finding, Owner, ReasonCode
+from forebay.domain.imaging import is_uid
+from forebay.domain.objects import Kind, ObjectRecord
+
+_SAFE_SITE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+# Wide enough for what instruments write, too narrow for separators, quotes and control characters.
+_SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]{0,254}")
+
+
+def check_key(record: ObjectRecord) -> Finding | None:
+    """Return why an arrival's key cannot be accepted, None when it can.
+
+    Raw reads, checksums and reports keep their file name; instances are renamed by UID, so only
+    their site matters.
+    """
+    if not _SAFE_SITE.fullmatch(record.site):
+        return _unsafe("has no usable site prefix", "<site>/<path>, site of letters, digits, . _ -")
+    segments = record.location.key.split("/")
+    if any(segment in ("", ".", "..") for segment in segments):
+        return _unsafe("has an empty, '.' or '..' path segment", "plain path segments")
+    if record.kind is not Kind.DICOM and not _SAFE_NAME.fullmatch(segments[-1]):
+        return _unsafe(
+            "ends in a file name with unsafe characters", "letters, digits, . _ + = @ , -"
+        )
+    return None
+
+
+def zone_key(record: ObjectRecord) -> str:
+    """Return the key of a verified object in its zone; derived from validated parts only."""
+    metadata = record.metadata
+    if record.kind is Kind.DICOM:
+        return instance_key(metadata)
+    name = record.location.key.rsplit("/", 1)[-1]
+    if record.kind is Kind.FASTQ:
+        return f"reads/{record.site}/{metadata['sample']}/{metadata['run']}/{name}"
+    if record.kind is Kind.REPORT:
+        return f"reports/{record.pipeline_run_id}/{name}"
+    return f"checksums/{record.site}/{record.object_id}/{name}"
+
+
+def instance_key(metadata: Any) -> str:
+    """Return `dicom/<study>/<series>/<sop>.dcm`; raises ValueError on what is no UID."""
+    uids = [metadata[f"{level}InstanceUID"] for level in ("Study", "Series", "SOP")]
+    if not all(is_uid(uid) for uid in uids):
+        raise ValueError("an instance with an invalid UID must not get a key")
+    return f"dicom/{'/'.join(uids)}.dcm"
+
+
+def held_key(record: ObjectRecord) -> str:
+    """Return the key of an object's copy in quarantine."""
+    reason = record.finding.code.value if record.finding else "UNSTATED"
+    return f"{reason}/{record.object_id}"
+
+
+def _unsafe(what: str, expected: str) -> Finding:
+    return Finding(
+        code=ReasonCode.UNSAFE_NAME,
+        message=f"The key of this upload {what}; upload it again under a plain key.",
+        owner=Owner.SENDER,
+        expected=expected,
+        # The key itself may hold a name; the catalog has it, the sentence does not.
+        found="see the object's location",
+    )

@@ -1,0 +1,146 @@
+"""The record of one arrived object version, and the changes it may undergo."""
+
+import hashlib
+from base64 import b32encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from forebay.domain.findings import Finding
+from forebay.domain.integrity import EVIDENCE, Algorithm, Digest
+from forebay.domain.states import State, check_transition
+
+
+class Kind(StrEnum):
+    """What an object claims to be, by the bucket and name it arrived under."""
+
+    DICOM = "dicom"
+    FASTQ = "fastq"
+    CHECKSUMS = "checksums"
+    """A sidecar or manifest with digests of other objects."""
+    REPORT = "report"
+    """JSON or HTML a pipeline made."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One version of one S3 object; `version_id` is empty in an unversioned bucket."""
+
+    bucket: str
+    key: str
+    version_id: str = ""
+
+    @property
+    def uri(self) -> str:
+        """The s3:// URI, without the version."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRecord:
+    """Everything the catalog holds about one arrived object version.
+
+    `version` counts the changes of this record, from 1. `metadata` never identifies a person;
+    `subject` may, and therefore never leaves the catalog item. `subject_tokens` are keyed digests
+    of the subject attributes, for search.
+    """
+
+    object_id: str
+    location: Location
+    kind: Kind
+    site: str
+    state: State
+    state_since: datetime
+    version: int
+    arrived_at: datetime
+    size_bytes: int
+    etag: str = ""
+    sequencer: str = ""
+    composite_checksum: str = ""
+    """S3's checksum of part checksums, as `<algorithm>:<value>`; comparable only part by part."""
+    source_system: str = ""
+    digests: tuple[Digest, ...] = ()
+    finding: Finding | None = None
+    warnings: tuple[Finding, ...] = ()
+    original_id: str = ""
+    """The object this one duplicates or conflicts with."""
+    duplicate_count: int = 0
+    object_class: str = ""
+    class_rule: str = ""
+    retention_class: str = ""
+    consent_state: str = "unknown"
+    placed: Location | None = None
+    held: Location | None = None
+    """The copy in quarantine."""
+    parents: tuple[str, ...] = ()
+    pipeline_run_id: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    subject: Mapping[str, str] = field(default_factory=dict)
+    subject_tokens: Mapping[str, str] = field(default_factory=dict)
+
+    def moved_to(self, state: State, at: datetime, **changes: Any) -> "ObjectRecord":
+        """Return the record after a legal transition; raises IllegalTransitionError otherwise."""
+        check_transition(self.state, state)
+        return replace(self, state=state, state_since=at, version=self.version + 1, **changes)
+
+    def amended(self, **changes: Any) -> "ObjectRecord":
+        """Return the record with other facts in the same state, as its next version."""
+        return replace(self, version=self.version + 1, **changes)
+
+    @property
+    def evidence(self) -> tuple[Digest, ...]:
+        """Digests that storage or Forebay vouched for."""
+        return tuple(d for d in self.digests if d.witness in EVIDENCE)
+
+    @property
+    def declared(self) -> tuple[Digest, ...]:
+        """Digests that the sender declared."""
+        return tuple(d for d in self.digests if d.witness not in EVIDENCE)
+
+    def digest(self, algorithm: Algorithm) -> str:
+        """Return a digest of the evidence, or ''."""
+        return next((d.value for d in self.evidence if d.algorithm is algorithm), "")
+
+
+_PLACE_HASH_BYTES: Final = 15
+_VERSION_HASH_BYTES: Final = 10
+
+
+def place_id(bucket: str, key: str) -> str:
+    """Return the id shared by all versions of one key: 24 characters of base 32."""
+    return _short_hash(f"{bucket}\n{key}", _PLACE_HASH_BYTES)
+
+
+def object_id(location: Location) -> str:
+    """Return the id of one object version: `<place id>.<version hash>`.
+
+    Derived, so that registering the same version twice is the same write; split at the dot it is
+    the catalog key, so that no index is needed to find an object or all versions of its key.
+    """
+    version = _short_hash(location.version_id, _VERSION_HASH_BYTES)
+    return f"{place_id(location.bucket, location.key)}.{version}"
+
+
+def split_object_id(value: str) -> tuple[str, str]:
+    """Return place id and version hash; raises ValueError when it is not an object id."""
+    place, dot, version = value.partition(".")
+    if not (dot and len(place) == 24 and len(version) == 16):
+        raise ValueError(f"not an object id: {value!r}")
+    return place, version
+
+
+def is_newer(sequencer: str, other: str) -> bool:
+    """Tell whether an S3 event sequencer is later than another one of the same key.
+
+    S3 compares them as hex strings, the shorter one right-padded with zeros; an empty one is older.
+    """
+    width = max(len(sequencer), len(other))
+    return sequencer.upper().ljust(width, "0") > other.upper().ljust(width, "0")
+
+
+def _short_hash(text: str, size: int) -> str:
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:size]
+    return b32encode(digest).decode("ascii").lower()

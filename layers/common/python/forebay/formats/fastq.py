@@ -1,0 +1,184 @@
+"""FASTQ in one pass: digests of the stored bytes, structure, and statistics.
+
+The format is the strict four-line one of Cock et al. 2010 (doi:10.1093/nar/gkp1137): no wrapped
+sequences, no blank lines, and a `+` line that is empty or repeats the name.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final
+
+from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
+from forebay.domain.inspection import Inspection
+from forebay.domain.integrity import Algorithm
+from forebay.domain.sequencing import ReadsFile
+from forebay.formats.digests import HashThread, MultiDigest
+from forebay.formats.fastq_records import FastqRecords
+from forebay.formats.gzipped import Inflater
+
+__all__ = ["DEFAULT_ALGORITHMS", "inspect_fastq"]
+
+DEFAULT_ALGORITHMS: Final = (Algorithm.MD5, Algorithm.SHA256)
+
+_PIECE_BYTES: Final = 1 << 20
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_FOREIGN_MAGIC: Final = (
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+)
+_MAGIC_BYTES: Final = 6
+_GZIP_SUFFIXES: Final = (".gz", ".bgz", ".bgzf", ".gzip")
+
+
+def inspect_fastq(
+    chunks: Iterable[bytes],
+    *,
+    name: str,
+    algorithms: Collection[Algorithm] = DEFAULT_ALGORITHMS,
+) -> Inspection[ReadsFile]:
+    """Inspect a FASTQ file, plain, gzip or BGZF, given as the stream of its stored bytes.
+
+    Every chunk is taken, whatever the content turns out to be, so the digests always cover the
+    whole file. `name` is the file's name: it tells what compression the sender meant.
+    """
+    stored = MultiDigest(algorithms)
+    with HashThread() as hashing:
+        content = _Content(name, hashing)
+        for chunk in chunks:
+            hashing.submit(stored.update, chunk)
+            content.feed(chunk)
+        content.finish()
+    verdict, record, findings = content.conclude()
+    return Inspection(
+        verdict=verdict,
+        record=record,
+        findings=findings,
+        digests=stored.digests(),
+        bytes_read=stored.size_bytes,
+        requests=1,
+    )
+
+
+class _Content:
+    """Recognises how the stored bytes are compressed and hands the text on."""
+
+    def __init__(self, name: str, hashing: HashThread) -> None:
+        self._is_named_gzip = name.lower().endswith(_GZIP_SUFFIXES)
+        self._records = FastqRecords(hashing)
+        self._inflater: Inflater | None = None
+        self._start = b""
+        self._started = False
+        self._foreign = ""
+
+    def feed(self, chunk: bytes) -> None:
+        if not self._started:
+            self._start += chunk
+            if len(self._start) < _MAGIC_BYTES:
+                return
+            chunk = self._open()
+        for text in self._texts(chunk):
+            self._records.feed(text)
+
+    def finish(self) -> None:
+        if not self._started and self._start:
+            for text in self._texts(self._open()):
+                self._records.feed(text)
+        if self._inflater is not None:
+            self._inflater.finish()
+        self._records.finish()
+
+    def conclude(self) -> tuple[Verdict, ReadsFile | None, tuple[Finding, ...]]:
+        """Return the verdict, the record if it is acceptable, and why; after `finish`."""
+        if self._foreign:
+            return Verdict.UNSUPPORTED, None, (_unsupported(self._foreign),)
+        if refusal := self._refusal():
+            return Verdict.INVALID, None, (refusal,)
+        record, warnings = self._records.conclude(compression=self._compression())
+        if self._inflater is not None and not self._is_named_gzip:
+            warnings = (*warnings, _GZIP_WITHOUT_SUFFIX)
+        return Verdict.WARNING if warnings else Verdict.VALID, record, warnings
+
+    def _open(self) -> bytes:
+        self._started = True
+        self._foreign = next((kind for magic, kind in _FOREIGN_MAGIC if self._is(magic)), "")
+        if self._is(_GZIP_MAGIC):
+            self._inflater = Inflater()
+        start, self._start = self._start, self._start[:_MAGIC_BYTES]
+        return start
+
+    def _is(self, magic: bytes) -> bool:
+        return self._start.startswith(magic)
+
+    def _texts(self, chunk: bytes) -> Iterator[bytes]:
+        if self._foreign or self._records.gave_up:
+            return
+        if self._inflater is None:
+            for at in range(0, len(chunk), _PIECE_BYTES):
+                yield chunk[at : at + _PIECE_BYTES]
+            return
+        for text in self._inflater.feed(chunk):
+            yield text
+            # A single line without end may be a decompression bomb.
+            if self._records.gave_up:
+                return
+
+    def _refusal(self) -> Finding | None:
+        if not self._start:
+            return _EMPTY_OBJECT
+        if self._inflater is None and self._is_named_gzip:
+            return _NOT_GZIP
+        # Damaged compressed data also shows as damaged text; the cause is the better reason.
+        if self._inflater is not None and self._inflater.finding and not self._records.gave_up:
+            return self._inflater.finding
+        return self._records.finding
+
+    def _compression(self) -> str:
+        if self._inflater is None:
+            return "none"
+        return "bgzf" if self._inflater.is_bgzf else "gzip"
+
+
+_EMPTY_OBJECT: Final = Finding(
+    code=ReasonCode.EMPTY_OBJECT,
+    message="The file is empty; upload it again with its content.",
+    owner=Owner.SENDER,
+    expected="FASTQ records",
+    found="0 bytes",
+)
+
+_NOT_GZIP: Final = Finding(
+    code=ReasonCode.COMPRESSION_MISLABELED,
+    message=(
+        "The file is named as a gzip file, but its content is not compressed; programs that trust"
+        " the name will fail. Compress it or rename it, and upload it again."
+    ),
+    owner=Owner.SENDER,
+    position="byte 0",
+    expected="gzip data (bytes 1f 8b)",
+    found="uncompressed data",
+)
+
+_GZIP_WITHOUT_SUFFIX: Final = Finding(
+    code=ReasonCode.COMPRESSION_MISLABELED,
+    message="The file is gzip-compressed, but its name does not say so.",
+    owner=Owner.SENDER,
+    position="byte 0",
+    expected="a name that ends in .gz",
+)
+
+
+def _unsupported(kind: str) -> Finding:
+    return Finding(
+        code=ReasonCode.UNSUPPORTED_FORMAT,
+        message=(
+            f"The file is compressed with {kind}; Forebay reads FASTQ plain or gzip-compressed."
+            " Recompress it with gzip or bgzip and upload it again."
+        ),
+        owner=Owner.SENDER,
+        position="byte 0",
+        expected="plain text or gzip",
+        found=kind,
+    )

@@ -1,0 +1,524 @@
+"""The records of a FASTQ text: their rules, their statistics, and which line breaks a rule."""
+
+import hashlib
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from forebay.domain.findings import Finding, Owner, ReasonCode
+from forebay.domain.sequencing import ReadsFile
+from forebay.formats.digests import HashThread
+from forebay.formats.read_names import UNKNOWN, NameCensus
+
+__all__ = ["FastqRecords"]
+
+_BATCH_BYTES: Final = 1 << 20
+# The longest nanopore reads known are a little over 4 million bases.
+_MAX_LINE_BYTES: Final = 8 << 20
+
+# IUPAC nucleotide codes with U, gap and unknown, plus the digits of SOLiD colour space.
+_ALPHABET: Final = b"ACGTNURYSWKMBDHVacgtnuryswkmbdhv.-*0123"
+_QUALITY_MIN: Final = 33
+_QUALITY_MAX: Final = 126
+_SOLEXA_MIN: Final = 59
+_PHRED64_MIN: Final = 64
+# Illumina qualities end at Q41, J at offset 33 and i at offset 64. Nothing below 59 and something
+# above J speaks for offset 64, unless it goes above i, as only long-read qualities at 33 do.
+_PHRED33_USUAL_MAX: Final = 74
+_PHRED64_USUAL_MAX: Final = 106
+_QUALITIES: Final = bytes(range(_QUALITY_MIN, _QUALITY_MAX + 1))
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class _Batch(NamedTuple):
+    """Whole records, as four lists of lines without line ends."""
+
+    heads: list[bytes]
+    sequences: list[bytes]
+    pluses: list[bytes]
+    qualities: list[bytes]
+
+
+class FastqRecords:
+    """Takes FASTQ text in pieces of any size; the answer does not depend on the pieces.
+
+    The first broken rule ends the reading and stands in `finding`. `gave_up` says that the text
+    exceeds a bound, so that whoever produces it can stop.
+    """
+
+    def __init__(self, hashing: HashThread) -> None:
+        self.finding: Finding | None = None
+        self.gave_up = False
+        self._hashing = hashing
+        self._names = NameCensus(hashing)
+        self._content = hashlib.sha256()
+        self._tally = _Tally()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._due_bytes = _BATCH_BYTES
+        self._line = 1
+        self._crlf_lines = 0
+        self._ends_in_newline = True
+        self._odd_letters_line = 0
+
+    def feed(self, text: bytes) -> None:
+        """Take the next piece of text."""
+        if self.finding is not None:
+            return
+        self._pending.append(text)
+        self._pending_bytes += len(text)
+        if self._pending_bytes >= self._due_bytes:
+            self._consume()
+
+    def finish(self) -> None:
+        """Say that the text ends here."""
+        if self.finding is not None:
+            return
+        text = b"".join(self._pending)
+        if text and not text.endswith(b"\n"):
+            self._ends_in_newline = False
+            if text.count(b"\n") % 4 == 3:
+                text += b"\n"
+        self._pending = [text]
+        self._consume()
+        rest = self._pending[0]
+        if rest and self.finding is None:
+            self.finding = self._unfinished(rest)
+
+    def conclude(self, *, compression: str) -> tuple[ReadsFile, tuple[Finding, ...]]:
+        """Return the record and its warnings.
+
+        Only after `finish`, without a `finding`, and when the hash thread is done.
+        """
+        names, tally = self._names, self._tally
+        lines = 4 * tally.reads
+        record = ReadsFile(
+            reads=tally.reads,
+            bases=tally.bases,
+            min_length=tally.min_length,
+            mean_length=tally.bases / tally.reads if tally.reads else 0.0,
+            max_length=tally.max_length,
+            q20_fraction=tally.fraction(tally.q20),
+            q30_fraction=tally.fraction(tally.q30),
+            gc_fraction=tally.fraction(tally.gc),
+            n_fraction=tally.fraction(tally.n),
+            quality_encoding=tally.quality_encoding,
+            layout="interleaved" if names.is_interleaved else "single",
+            compression=compression,
+            instruments=names.values("instrument"),
+            runs=names.values("run"),
+            flow_cells=names.values("flow_cell"),
+            lanes=names.values("lane"),
+            read_numbers=tuple(sorted(names.read_numbers)),
+            names_digest=names.digest(),
+            content_digest=self._content.hexdigest(),
+            extra={
+                "line_ends": _line_ends(self._crlf_lines, lines - (not self._ends_in_newline)),
+                "name_dialects": list(names.values("dialect")),
+                **tally.quality_extra(),
+            },
+        )
+        return record, tuple(self._warnings(record))
+
+    def _consume(self) -> None:
+        text = b"".join(self._pending)
+        lines = text.split(b"\n")
+        whole = (len(lines) - 1) // 4 * 4
+        rest = b"\n".join(lines[whole:])
+        too_long = any(len(line) > _MAX_LINE_BYTES for line in lines[whole:])
+        del lines[whole:]
+        self._pending = [rest]
+        self._pending_bytes = len(rest)
+        self._due_bytes = len(rest) + _BATCH_BYTES
+        if lines:
+            self._take(lines, text[: len(text) - len(rest)])
+        if too_long and self.finding is None:
+            self.finding = self._broken(self._line, _LINE_TOO_LONG)
+            self.gave_up = True
+
+    def _take(self, lines: list[bytes], text: bytes) -> None:
+        if b"\r" in text:
+            bare = [line.removesuffix(b"\r") for line in lines]
+            self._crlf_lines += sum(map(len, lines)) - sum(map(len, bare))
+            lines = bare
+            text = b"\n".join(lines) + b"\n"
+        batch = _Batch(lines[0::4], lines[1::4], lines[2::4], lines[3::4])
+        if not (_is_well_formed(batch) and self._count(batch)):
+            self.finding = self._locate(batch)
+            return
+        self._hashing.submit(self._content.update, text)
+        self._names.take(batch.heads)
+        self._line += len(lines)
+
+    def _count(self, batch: _Batch) -> bool:
+        """Add a batch to the statistics; False when a letter or a quality is not allowed."""
+        sequence = b"".join(batch.sequences)
+        odd = self._tally.odd_letters(sequence)
+        if odd and not odd.isalnum():
+            return False
+        if odd and not self._odd_letters_line:
+            first = next(i for i, each in enumerate(batch.sequences) if _odd_letters(each))
+            self._odd_letters_line = self._line + 4 * first + 1
+        return self._tally.add_qualities(b"".join(batch.qualities), batch.sequences)
+
+    def _locate(self, batch: _Batch) -> Finding:
+        """Return the finding on the first record of a batch that breaks a rule."""
+        for index, (head, sequence, plus, quality) in enumerate(zip(*batch, strict=True)):
+            broken = _broken_rule(head, sequence, plus, quality)
+            if broken is not None:
+                offset, rule = broken
+                line = self._line + 4 * index + offset
+                at_end = not self._ends_in_newline and index == len(batch.heads) - 1
+                if at_end and rule is _LENGTHS_DIFFER and len(quality) < len(sequence):
+                    rule = _CUT_OFF
+                return self._broken(line, rule, found=_shape(rule, sequence, quality))
+        raise AssertionError("a batch was refused, but none of its records")
+
+    def _unfinished(self, rest: bytes) -> Finding:
+        """Return the finding on a text whose last record has fewer than four lines."""
+        lines = [line.removesuffix(b"\r") for line in rest.removesuffix(b"\n").split(b"\n")]
+        if b"\r" in lines[0]:
+            return self._broken(self._line, _CR_ONLY)
+        if rule := _broken_head(lines[0]):
+            return self._broken(self._line, rule)
+        if len(lines) > 2 and not lines[2].startswith(b"+"):
+            return self._broken(self._line + 2, _PLUS_MISSING)
+        return self._broken(
+            self._line + len(lines) - 1, _CUT_OFF, found=f"{len(lines)} of 4 lines of a record"
+        )
+
+    def _broken(self, line: int, rule: "_Rule", *, found: str = "") -> Finding:
+        return Finding(
+            code=rule.code,
+            message=f"Line {line}: {rule.message}",
+            owner=Owner.SENDER,
+            position=f"line {line}",
+            expected=rule.expected,
+            found=found or rule.found,
+        )
+
+    def _warnings(self, record: ReadsFile) -> list[Finding]:
+        return [
+            *self._content_warnings(record),
+            *_quality_warnings(record),
+            *self._name_warnings(record),
+        ]
+
+    def _content_warnings(self, record: ReadsFile) -> list[Finding]:
+        warnings = []
+        if record.reads == 0:
+            warnings.append(_NO_READS)
+        elif record.min_length == 0:
+            warnings.append(_EMPTY_READS)
+        if self._odd_letters_line:
+            warnings.append(self._broken(self._odd_letters_line, _ODD_LETTERS))
+        if record.extra["line_ends"] == "mixed":
+            warnings.append(_MIXED_LINE_ENDS)
+        return warnings
+
+    def _name_warnings(self, record: ReadsFile) -> list[Finding]:
+        dialects = record.extra["name_dialects"]
+        if self._names.has_many_origins:
+            return [_many_names("more than a few")]
+        if len(dialects) > 1:
+            return [_many_names(f"{len(dialects)} naming schemes")]
+        if len(record.instruments) > 1 or len(record.flow_cells) > 1:
+            found = f"{len(record.instruments)} instruments, {len(record.flow_cells)} flow cells"
+            return [_many_names(found)]
+        if len(record.read_numbers) > 1 and record.layout != "interleaved":
+            return [_many_names("reads of both mates, not interleaved")]
+        return [_UNKNOWN_NAMES] if dialects == [UNKNOWN] else []
+
+
+class _Tally:
+    """Counts over all reads so far."""
+
+    def __init__(self) -> None:
+        self.reads = self.bases = 0
+        self.min_length = self.max_length = 0
+        self.gc = self.n = 0
+        self.q20 = self.q30 = 0
+        self._q20_phred64 = self._q30_phred64 = 0
+        self._quality_min, self._quality_max = 255, 0
+
+    def fraction(self, count: int) -> float:
+        """Return a count as a fraction of all bases."""
+        return count / self.bases if self.bases else 0.0
+
+    @property
+    def quality_encoding(self) -> str:
+        """What the range of quality characters speaks for; `unknown` without bases."""
+        low, high = self._quality_min, self._quality_max
+        if not self.bases:
+            return "unknown"
+        if low < _SOLEXA_MIN or not _PHRED33_USUAL_MAX < high <= _PHRED64_USUAL_MAX:
+            return "phred33"
+        return "solexa64" if low < _PHRED64_MIN else "phred64"
+
+    def quality_extra(self) -> dict[str, float | int]:
+        """Return the range of quality characters, and what they mean if their offset is 64."""
+        if not self.bases:
+            return {}
+        extra: dict[str, float | int] = {
+            "quality_char_min": self._quality_min,
+            "quality_char_max": self._quality_max,
+        }
+        if self.quality_encoding != "phred33":
+            extra["q20_fraction_offset64"] = self.fraction(self._q20_phred64)
+            extra["q30_fraction_offset64"] = self.fraction(self._q30_phred64)
+        return extra
+
+    def odd_letters(self, sequence: bytes) -> bytes:
+        """Count the letters of sequences; return those that are not in the alphabet."""
+        # Without bit 5 a lower-case letter is its upper case, and nothing else becomes a letter.
+        letters = np.frombuffer(sequence, dtype=np.uint8) & 0xDF
+        a, c, g, t, n = (int(np.count_nonzero(letters == letter)) for letter in b"ACGTN")
+        self.gc += c + g
+        self.n += n
+        return b"" if a + c + g + t + n == len(sequence) else _odd_letters(sequence)
+
+    def add_qualities(self, quality: bytes, sequences: list[bytes]) -> bool:
+        """Count qualities and lengths; False when a quality is out of range."""
+        lengths = list(map(len, sequences))
+        shortest = min(lengths)
+        self.min_length = min(self.min_length, shortest) if self.reads else shortest
+        self.max_length = max(self.max_length, *lengths) if lengths else self.max_length
+        self.reads += len(lengths)
+        self.bases += len(quality)
+        if not quality:
+            return True
+        scores = np.frombuffer(quality, dtype=np.uint8)
+        low, high = int(scores.min()), int(scores.max())
+        self._quality_min = min(self._quality_min, low)
+        self._quality_max = max(self._quality_max, high)
+        self.q20 += int(np.count_nonzero(scores >= _QUALITY_MIN + 20))
+        self.q30 += int(np.count_nonzero(scores >= _QUALITY_MIN + 30))
+        if self._quality_min >= _SOLEXA_MIN:
+            self._q20_phred64 += int(np.count_nonzero(scores >= _PHRED64_MIN + 20))
+            self._q30_phred64 += int(np.count_nonzero(scores >= _PHRED64_MIN + 30))
+        return low >= _QUALITY_MIN and high <= _QUALITY_MAX
+
+
+class _Rule(NamedTuple):
+    """A rule of the format, as it is told when it is broken."""
+
+    code: ReasonCode
+    message: str
+    expected: str = ""
+    found: str = ""
+
+
+_BLANK_LINE: Final = _Rule(
+    ReasonCode.FASTQ_MALFORMED,
+    "there is a blank line where a record should start; remove it, or write the file again.",
+    expected="a line that starts with @, or the end of the file",
+    found="a blank line",
+)
+_FASTA: Final = _Rule(
+    ReasonCode.FASTQ_MALFORMED,
+    "this is a FASTA record, which has no qualities; upload the FASTQ file.",
+    expected="a line that starts with @",
+    found="a line that starts with >",
+)
+_BYTE_ORDER_MARK: Final = _Rule(
+    ReasonCode.FASTQ_MALFORMED,
+    "the text starts with a byte-order mark, as editors add it; write the file without.",
+    expected="a line that starts with @",
+    found="a UTF-8 byte-order mark",
+)
+_HEAD_MISSING: Final = _Rule(
+    ReasonCode.FASTQ_MALFORMED,
+    "a record should start here with @ and the read's name. Records must have exactly four lines;"
+    " an earlier one may have more or fewer, or be wrapped.",
+    expected="a line that starts with @",
+)
+_NAME_MISSING: Final = _Rule(
+    ReasonCode.FASTQ_MALFORMED, "the read has no name.", expected="@ and the read's name"
+)
+_NAME_UNPRINTABLE: Final = _Rule(
+    ReasonCode.FASTQ_MALFORMED,
+    "the read's name has characters that are not printable ASCII: the file is damaged.",
+    expected="printable ASCII",
+)
+_PLUS_MISSING: Final = _Rule(
+    ReasonCode.FASTQ_MALFORMED,
+    "the third line of the record does not start with +. Sequences wrapped over several lines are"
+    " not accepted; write each record in four lines.",
+    expected="a line that starts with +",
+)
+_PLUS_DIFFERS: Final = _Rule(
+    ReasonCode.FASTQ_MALFORMED,
+    "the name after + is not that of the record: parts of two records were joined.",
+    expected="+ alone, or + and the same name",
+    found="another name",
+)
+_LENGTHS_DIFFER: Final = _Rule(
+    ReasonCode.FASTQ_LENGTH_MISMATCH,
+    "the record has not as many qualities as bases: the file is damaged.",
+    expected="one quality per base",
+)
+_CUT_OFF: Final = _Rule(
+    ReasonCode.FASTQ_TRUNCATED,
+    "the file ends in the middle of a record: it was cut off while it was written or uploaded."
+    " Upload the complete file again.",
+    expected="the rest of the record",
+)
+_NOT_BASES: Final = _Rule(
+    ReasonCode.FASTQ_ALPHABET,
+    "the sequence has characters that no nucleotide sequence can have: the file is damaged.",
+    expected="IUPAC nucleotide codes",
+)
+_ODD_LETTERS: Final = _Rule(
+    ReasonCode.FASTQ_ALPHABET,
+    "the sequence has letters that are not nucleotide codes; is this a file of another kind?",
+    expected="IUPAC nucleotide codes",
+    found="other letters",
+)
+_NOT_QUALITIES: Final = _Rule(
+    ReasonCode.FASTQ_QUALITY_RANGE,
+    "the qualities have characters outside ! to ~: the file is damaged.",
+    expected="characters ! (33) to ~ (126)",
+)
+_CR_ONLY: Final = _Rule(
+    ReasonCode.FASTQ_MALFORMED,
+    "lines end in a carriage return alone; convert the file to Unix line ends.",
+    expected="line feed, or carriage return and line feed",
+    found="carriage return",
+)
+_LINE_TOO_LONG: Final = _Rule(
+    ReasonCode.LIMIT_EXCEEDED,
+    f"the record has a line of more than {_MAX_LINE_BYTES >> 20} MiB, longer than any read.",
+    expected=f"lines of at most {_MAX_LINE_BYTES} bytes",
+)
+
+_NO_READS: Final = Finding(
+    code=ReasonCode.FASTQ_EMPTY,
+    message="The file holds no reads.",
+    owner=Owner.DATA_STEWARD,
+    expected="at least one read",
+    found="0 reads",
+)
+_EMPTY_READS: Final = Finding(
+    code=ReasonCode.FASTQ_EMPTY,
+    message="Some reads have no bases; trimming tools leave such reads when not told to drop them.",
+    owner=Owner.DATA_STEWARD,
+    expected="at least one base per read",
+    found="reads of length 0",
+)
+_MIXED_LINE_ENDS: Final = Finding(
+    code=ReasonCode.FASTQ_MALFORMED,
+    message="Some lines end in a line feed, others in carriage return and line feed: was the file"
+    " put together from parts?",
+    owner=Owner.SENDER,
+    expected="one kind of line end",
+    found="both kinds",
+)
+_UNKNOWN_NAMES: Final = Finding(
+    code=ReasonCode.FASTQ_NAME_DIALECT_UNKNOWN,
+    message="The read names follow no scheme Forebay knows, so instrument, run, flow cell and lane"
+    " stay unknown.",
+    owner=Owner.DATA_STEWARD,
+    expected="names as instruments write them",
+)
+
+
+def _many_names(found: str) -> Finding:
+    return Finding(
+        code=ReasonCode.FASTQ_MIXED_NAMES,
+        message="The read names come from more than one source: was the file put together from"
+        " several?",
+        owner=Owner.DATA_STEWARD,
+        expected="reads of one instrument, flow cell and mate",
+        found=found,
+    )
+
+
+def _quality_warnings(record: ReadsFile) -> list[Finding]:
+    if record.quality_encoding not in ("phred64", "solexa64"):
+        return []
+    return [
+        Finding(
+            code=ReasonCode.FASTQ_QUALITY_RANGE,
+            message="The qualities look as if encoded with offset 64, as before 2011; programs that"
+            " assume offset 33 take them for far too good. Convert the file.",
+            owner=Owner.DATA_STEWARD,
+            expected="qualities encoded with offset 33",
+            found=record.quality_encoding,
+        )
+    ]
+
+
+def _is_well_formed(batch: _Batch) -> bool:
+    """Tell fast whether heads, plus lines and lengths of all records keep the rules."""
+    heads = b"\n".join(batch.heads)
+    return (
+        heads.startswith(b"@")
+        and heads.count(b"\n@") == len(batch.heads) - 1
+        and min(map(len, batch.heads)) > 1
+        and heads.isascii()
+        and _has_no_controls(heads, line_feeds=len(batch.heads) - 1)
+        and (
+            batch.pluses.count(b"+") == len(batch.pluses)
+            or all(map(_is_plus, batch.pluses, batch.heads))
+        )
+        and list(map(len, batch.sequences)) == list(map(len, batch.qualities))
+    )
+
+
+def _has_no_controls(heads: bytes, *, line_feeds: int) -> bool:
+    codes = np.frombuffer(heads, dtype=np.uint8)
+    if int(np.count_nonzero(codes < 32)) != line_feeds:
+        return all(_is_printable(head) for head in heads.split(b"\n"))
+    return b"" not in heads
+
+
+def _is_printable(head: bytes) -> bool:
+    return head.isascii() and head.replace(b"\t", b" ").decode("ascii").isprintable()
+
+
+def _is_plus(plus: bytes, head: bytes) -> bool:
+    return plus[:1] == b"+" and (len(plus) == 1 or plus[1:] == head[1:])
+
+
+def _odd_letters(sequence: bytes) -> bytes:
+    return sequence.translate(None, _ALPHABET)
+
+
+def _broken_rule(
+    head: bytes, sequence: bytes, plus: bytes, quality: bytes
+) -> tuple[int, _Rule] | None:
+    """Return the first rule a record breaks and the line of the record it is broken in."""
+    odd = _odd_letters(sequence)
+    checks = (
+        (0, _broken_head(head)),
+        (2, None if plus.startswith(b"+") else _PLUS_MISSING),
+        (2, None if _is_plus(plus, head) else _PLUS_DIFFERS),
+        (3, None if len(sequence) == len(quality) else _LENGTHS_DIFFER),
+        (1, _NOT_BASES if odd and not odd.isalnum() else None),
+        (3, _NOT_QUALITIES if quality.translate(None, _QUALITIES) else None),
+    )
+    return next(((offset, rule) for offset, rule in checks if rule is not None), None)
+
+
+def _broken_head(head: bytes) -> _Rule | None:
+    if head.startswith(b"@"):
+        if len(head) == 1:
+            return _NAME_MISSING
+        return None if _is_printable(head) else _NAME_UNPRINTABLE
+    if not head:
+        return _BLANK_LINE
+    if head.startswith(_BOM):
+        return _BYTE_ORDER_MARK
+    return _FASTA if head.startswith(b">") else _HEAD_MISSING
+
+
+def _shape(rule: _Rule, sequence: bytes, quality: bytes) -> str:
+    if rule in (_LENGTHS_DIFFER, _CUT_OFF):
+        return f"{len(sequence)} bases, {len(quality)} qualities"
+    return ""
+
+
+def _line_ends(crlf_lines: int, lines: int) -> str:
+    if not crlf_lines:
+        return "lf"
+    return "crlf" if crlf_lines >= lines else "mixed"

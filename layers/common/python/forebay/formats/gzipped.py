@@ -1,0 +1,233 @@
+"""Streaming inflate of gzip (RFC 1952) and BGZF (SAM specification, section 4.1)."""
+
+import struct
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Final
+
+from isal import isal_zlib
+
+from forebay.domain.findings import Finding, Owner, ReasonCode
+
+__all__ = ["BGZF_EOF", "Inflater"]
+
+BGZF_EOF: Final = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+_MAGIC: Final = b"\x1f\x8b"
+# Fixed header plus the one extra field of BGZF; also the least that any member can be.
+_HEADER_BYTES: Final = 18
+_BGZF_START: Final = b"\x1f\x8b\x08\x04"
+_BGZF_EXTRA: Final = b"\x06\x00BC\x02\x00"
+_TRAILER: Final = struct.Struct("<II")
+_TRAILER_BYTES: Final = 8
+_BGZF_MAX_TEXT_BYTES: Final = 1 << 16
+_INFLATE_ERROR: Final[type[Exception]] = isal_zlib.error
+# Small pieces keep what the inflater copies back (unused input) small.
+_INPUT_BYTES: Final = 128 << 10
+
+
+class _State(Enum):
+    START = 1
+    MEMBER = 2
+    BLOCK = 3
+    PADDING = 4
+    FAILED = 5
+
+
+class Inflater:
+    """Inflates any number of gzip members fed in chunks of any size.
+
+    `feed` yields text of at most `output_bytes` (or one BGZF block) at a time; after the last chunk
+    call `finish`. The first problem ends the inflating and stands in `finding`, with the byte
+    offset of the member it is in; whatever was yielded from that member must not be trusted.
+    """
+
+    def __init__(self, *, output_bytes: int = 1 << 20) -> None:
+        self.finding: Finding | None = None
+        self.members = 0
+        self.bgzf_blocks = 0
+        self._output_bytes = output_bytes
+        self._state = _State.START
+        self._held = bytearray()
+        self._block_bytes = 0
+        self._inflate: Any = None
+        self._offset = 0
+        self._member_at = 0
+        self._last_is_bgzf_text = False
+
+    @property
+    def is_bgzf(self) -> bool:
+        """Whether every member so far was a BGZF block."""
+        return 0 < self.members == self.bgzf_blocks
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the text that the next stored bytes complete."""
+        at = 0
+        while at < len(data) and self._state is not _State.FAILED:
+            if self._state is _State.MEMBER:
+                piece = self._release()
+                if not piece:
+                    piece = data[at : at + _INPUT_BYTES]
+                    at += len(piece)
+                    self._offset += len(piece)
+                yield from self._inflated(piece)
+                unused = len(self._inflate.unused_data)
+                at -= unused
+                self._offset -= unused
+            elif self._state is _State.BLOCK:
+                at = self._take(data, at, self._block_bytes)
+                if len(self._held) == self._block_bytes and (text := self._block()):
+                    yield text
+            elif self._state is _State.START:
+                at = self._start(data, at)
+            else:
+                at = self._padding(data, at)
+
+    def finish(self) -> None:
+        """Say that the file ends here; sets `finding` when it must not."""
+        if self._state is _State.FAILED:
+            return
+        if self._held or self._state in (_State.MEMBER, _State.BLOCK):
+            self._fail(
+                ReasonCode.GZIP_TRUNCATED,
+                "The compressed file ends in the middle of its data: it was cut off while it was"
+                " written or uploaded. Upload the complete file again.",
+                expected="the rest of the gzip member",
+                found=f"end of file at byte {self._offset}",
+            )
+        elif self._last_is_bgzf_text:
+            self._member_at = self._offset
+            self._fail(
+                ReasonCode.BGZF_EOF_MISSING,
+                "The BGZF file does not end with the empty block that marks its end, so its last"
+                " part may be missing. Upload the complete file again.",
+                expected="the 28-byte end-of-file block",
+                found=f"end of file at byte {self._offset}",
+            )
+
+    def _take(self, data: bytes, at: int, wanted: int) -> int:
+        """Hold bytes until `wanted` are held; return the position after those taken."""
+        end = min(len(data), at + wanted - len(self._held))
+        self._held += memoryview(data)[at:end]
+        self._offset += end - at
+        return end
+
+    def _release(self) -> bytes:
+        held = bytes(self._held)
+        self._held.clear()
+        return held
+
+    def _start(self, data: bytes, at: int) -> int:
+        if not self._held:
+            self._member_at = self._offset
+            if data[at] == 0 and self.members:
+                self._state = _State.PADDING
+                return at
+        at = self._take(data, at, _HEADER_BYTES)
+        if self._held[:2] != _MAGIC[: len(self._held)]:
+            self._not_a_member()
+        elif len(self._held) == _HEADER_BYTES:
+            self._open_member()
+        return at
+
+    def _not_a_member(self) -> None:
+        if self.members:
+            self._garbage()
+        else:
+            self._fail(
+                ReasonCode.GZIP_CORRUPT,
+                "The file does not start as a gzip file does.",
+                expected="bytes 1f 8b",
+            )
+
+    def _open_member(self) -> None:
+        self._last_is_bgzf_text = False
+        if self._held[:4] != _BGZF_START or self._held[10:16] != _BGZF_EXTRA:
+            self._inflate = isal_zlib.decompressobj(wbits=31)
+            self._state = _State.MEMBER
+            return
+        self._block_bytes = int.from_bytes(self._held[16:18], "little") + 1
+        if self._block_bytes < _HEADER_BYTES + _TRAILER_BYTES:
+            self._corrupt("a BGZF block claims to be smaller than its own header")
+        else:
+            self._state = _State.BLOCK
+
+    def _inflated(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the text of a piece of a plain member; ends in START when the member ends."""
+        inflate = self._inflate
+        while True:
+            try:
+                text: bytes = inflate.decompress(piece, self._output_bytes)
+            except _INFLATE_ERROR as error:
+                wrong_sum = "checksum" in str(error)
+                self._corrupt("its checksum is wrong" if wrong_sum else "its data is damaged")
+                return
+            if text:
+                yield text
+            if inflate.eof:
+                self.members += 1
+                self._state = _State.START
+                return
+            piece = inflate.unconsumed_tail
+            if not piece and len(text) < self._output_bytes:
+                return
+
+    def _block(self) -> bytes:
+        """Return the text of the BGZF block held, empty for an end-of-file block."""
+        block = self._release()
+        crc, text_bytes = _TRAILER.unpack_from(block, len(block) - _TRAILER_BYTES)
+        if text_bytes > _BGZF_MAX_TEXT_BYTES:
+            self._corrupt("a BGZF block claims more than 64 KiB of text")
+            return b""
+        try:
+            inflate = isal_zlib.decompressobj(wbits=-15)
+            # One byte more than promised, so that a block that holds too much is seen.
+            text: bytes = inflate.decompress(block[_HEADER_BYTES:-_TRAILER_BYTES], text_bytes + 1)
+        except _INFLATE_ERROR:
+            self._corrupt("its data is damaged")
+            return b""
+        if not inflate.eof or len(text) != text_bytes or isal_zlib.crc32(text) != crc:
+            self._corrupt("its checksum is wrong")
+            return b""
+        self.members += 1
+        self.bgzf_blocks += 1
+        self._last_is_bgzf_text = bool(text)
+        self._state = _State.START
+        return text
+
+    def _padding(self, data: bytes, at: int) -> int:
+        rest = data[at:] if at else data
+        zeros = len(rest) - len(rest.lstrip(b"\0"))
+        self._offset += zeros
+        if zeros < len(rest):
+            self._member_at = self._offset
+            self._garbage()
+        return at + zeros
+
+    def _garbage(self) -> None:
+        self._fail(
+            ReasonCode.GZIP_TRAILING_GARBAGE,
+            "After the compressed data come bytes that are neither gzip nor zero padding: the file"
+            " was damaged, or something was appended to it. Upload the original file.",
+            expected="another gzip member or the end of the file",
+        )
+
+    def _corrupt(self, detail: str) -> None:
+        self._fail(
+            ReasonCode.GZIP_CORRUPT,
+            f"The gzip member at byte {self._member_at} cannot be decompressed: {detail}. The file"
+            " was damaged; compare with the original and upload it again.",
+            found=detail,
+        )
+
+    def _fail(self, code: ReasonCode, message: str, *, expected: str = "", found: str = "") -> None:
+        self._state = _State.FAILED
+        self._held.clear()
+        self.finding = Finding(
+            code=code,
+            message=message,
+            owner=Owner.SENDER,
+            position=f"byte {self._member_at}",
+            expected=expected,
+            found=found,
+        )

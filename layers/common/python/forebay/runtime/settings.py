@@ -1,0 +1,84 @@
+"""What a function's environment says, read once and checked."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from forebay.errors import ConfigurationError
+from forebay.names import (
+    DEFAULT_POLICY_PATH,
+    ENV_BUS,
+    ENV_HISTORY_TABLE,
+    ENV_POLICY_PATH,
+    ENV_STATE_MACHINES,
+    ENV_SUBJECT_KEY,
+    ENV_TABLE,
+    Zone,
+    bucket_env,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The environment of one function; a value is demanded when it is first used."""
+
+    environment: Mapping[str, str]
+
+    @classmethod
+    def from_process(cls) -> Self:
+        """Read the process's environment."""
+        return cls(dict(os.environ))
+
+    @property
+    def table(self) -> str:
+        """Name of the catalog table."""
+        return self._required(ENV_TABLE)
+
+    @property
+    def history_table(self) -> str:
+        """Name of the history table."""
+        return self._required(ENV_HISTORY_TABLE)
+
+    @property
+    def bus(self) -> str:
+        """Name of the event bus."""
+        return self._required(ENV_BUS)
+
+    @property
+    def subject_key(self) -> str:
+        """Id of the HMAC key for search tokens."""
+        return self._required(ENV_SUBJECT_KEY)
+
+    @property
+    def policy_path(self) -> Path:
+        """Where the compiled policy lies."""
+        return Path(self.environment.get(ENV_POLICY_PATH, DEFAULT_POLICY_PATH))
+
+    @property
+    def buckets(self) -> dict[Zone, str]:
+        """Names of the buckets this function was given."""
+        names = {zone: self.environment.get(bucket_env(zone), "") for zone in Zone}
+        return {zone: name for zone, name in names.items() if name}
+
+    @property
+    def state_machines(self) -> dict[str, str]:
+        """State machine ARNs by pipeline name."""
+        text = self._required(ENV_STATE_MACHINES)
+        try:
+            machines: Any = json.loads(text)
+        except ValueError as exc:
+            raise ConfigurationError(f"{ENV_STATE_MACHINES} is not JSON") from exc
+        return dict(machines)
+
+    def bucket(self, zone: Zone) -> str:
+        """Return the bucket of a zone; raises ConfigurationError when it was not given."""
+        return self._required(bucket_env(zone))
+
+    def _required(self, name: str) -> str:
+        value = self.environment.get(name, "")
+        if not value:
+            raise ConfigurationError(f"environment variable {name} is not set; deploy again")
+        return value

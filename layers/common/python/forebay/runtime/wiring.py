@@ -1,0 +1,156 @@
+"""The composition root: builds each service once per process, from the environment.
+
+Only what a function uses is imported and created: a client costs 80 ms at cold start, and the
+layers with parsers and CEL are present only where they are needed. Handlers pass their parsers in.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache, cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from forebay.adapters.catalog import DynamoCatalog
+from forebay.adapters.s3 import S3ObjectStore
+from forebay.names import LANDING_ZONES, Zone
+from forebay.runtime.settings import Settings
+from forebay.services.inspect_dicom import InspectDicom, ParseDicom
+from forebay.services.inspect_genomics import InspectGenomics, ParseReads
+from forebay.services.inspecting import Inspector
+from forebay.services.place_object import PlaceObject
+from forebay.services.ports import Classifier, DigestChunks
+from forebay.services.record_declarations import ParseChecksums, RecordDeclarations
+from forebay.services.record_pipeline import RecordPipeline
+from forebay.services.register_object import RegisterObject
+from forebay.services.relay_changes import RelayChanges
+from forebay.services.submit_pipeline import PairedReadsPipeline, SubmitPipeline
+
+if TYPE_CHECKING:
+    from forebay.services.run_read_qc import MeasurePair, RunReadQc
+
+READ_QC = PairedReadsPipeline("read_qc", "1")
+_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 5},
+    connect_timeout=5,
+    read_timeout=60,
+    tcp_keepalive=True,
+)
+
+
+class SystemClock:
+    """The real time."""
+
+    def now(self) -> datetime:
+        """Return the current time in UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass
+class Wiring:
+    """Services over real adapters."""
+
+    settings: Settings
+    clock: SystemClock = field(default_factory=SystemClock)
+
+    @cached_property
+    def catalog(self) -> DynamoCatalog:
+        """The catalog table."""
+        return DynamoCatalog(self._client("dynamodb"), self.settings.table)
+
+    @cached_property
+    def store(self) -> S3ObjectStore:
+        """The buckets."""
+        return S3ObjectStore(self._client("s3"))
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The compiled policy."""
+        # CEL's library is in the policy layer, which most functions do not have.
+        from forebay.adapters.policy import CelPolicy  # noqa: PLC0415
+
+        return CelPolicy.load(self.settings.policy_path)
+
+    @cached_property
+    def register_object(self) -> RegisterObject:
+        """The register_object step."""
+        zones = {self.settings.bucket(zone): zone for zone in LANDING_ZONES}
+        return RegisterObject(self.catalog, self.store, self.clock, zones)
+
+    @cached_property
+    def place_object(self) -> PlaceObject:
+        """The place_object step."""
+        return PlaceObject(
+            self.catalog, self.store, self.clock, self.classifier, self.settings.buckets
+        )
+
+    @cached_property
+    def relay_changes(self) -> RelayChanges:
+        """The relay_changes step."""
+        from forebay.adapters.bus import EventBridgeFeed  # noqa: PLC0415 - its only user
+        from forebay.adapters.change_log import DynamoChangeLog  # noqa: PLC0415 - its only user
+
+        log = DynamoChangeLog(
+            self._client("dynamodb"),
+            self.settings.table,
+            self.settings.history_table,
+            self.store,
+            self.settings.bucket(Zone.LEDGER),
+        )
+        return RelayChanges(log, EventBridgeFeed(self._client("events"), self.settings.bus))
+
+    @cached_property
+    def submit_pipeline(self) -> SubmitPipeline:
+        """The submit_pipeline step."""
+        from forebay.adapters.pipelines import StepFunctionsPipelines  # noqa: PLC0415 - only user
+
+        engines = StepFunctionsPipelines(
+            self._client("stepfunctions"), self.settings.state_machines
+        )
+        return SubmitPipeline(self.catalog, engines, self.clock, READ_QC)
+
+    @cached_property
+    def record_pipeline(self) -> RecordPipeline:
+        """The record_pipeline step."""
+        return RecordPipeline(self.catalog, self.clock)
+
+    def inspect_dicom(self, parse: ParseDicom, digest_chunks: DigestChunks) -> InspectDicom:
+        """Build the inspect_dicom step around its parser."""
+        from forebay.adapters.pseudonyms import KmsPseudonyms  # noqa: PLC0415 - its only user
+
+        pseudonyms = KmsPseudonyms(self._client("kms"), self.settings.subject_key)
+        return InspectDicom(self._inspector(digest_chunks), parse, pseudonyms)
+
+    def inspect_genomics(
+        self, parse_reads: ParseReads, parse_checksums: ParseChecksums, digest_chunks: DigestChunks
+    ) -> InspectGenomics:
+        """Build the inspect_genomics step around its parsers."""
+        declarations = RecordDeclarations(self.catalog, self.clock, parse_checksums)
+        return InspectGenomics(
+            self._inspector(digest_chunks), parse_reads, declarations, self.classifier
+        )
+
+    def run_read_qc(self, measure: "MeasurePair") -> "RunReadQc":
+        """Build the read QC pipeline's only step around its measurement."""
+        from forebay.services.run_read_qc import RunReadQc  # noqa: PLC0415 - renders HTML
+
+        return RunReadQc(self.store, measure, self.settings.bucket(Zone.LANDING_GENOMICS))
+
+    def _inspector(self, digest_chunks: DigestChunks) -> Inspector:
+        return Inspector(self.catalog, self.store, self.clock, digest_chunks)
+
+    def _client(self, service: str) -> Any:
+        # One client per service and process: creating one parses its model anew.
+        return _client(service)
+
+
+@cache
+def _client(service: str) -> Any:
+    return boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+
+
+@lru_cache(maxsize=1)
+def wiring() -> Wiring:
+    """Return the process's wiring, built at first use."""
+    return Wiring(Settings.from_process())

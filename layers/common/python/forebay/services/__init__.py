@@ -1,0 +1,1 @@
+"""One use-case per step; each receives its ports and knows no AWS."""

@@ -1,0 +1,70 @@
+"""inspect_dicom: judge one DICOM object by header and length, and claim its SOP instance."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from forebay.domain.imaging import DicomInstance
+from forebay.domain.inspection import ByteSource, Inspection
+from forebay.domain.objects import ObjectRecord
+from forebay.domain.states import State
+from forebay.services.inspecting import Inspector, Result, StoredSource, refuse_unread
+from forebay.services.ports import Claim, Pseudonyms
+
+TOKEN_KEYWORDS = ("PatientID", "AccessionNumber")
+
+
+class ParseDicom(Protocol):
+    """`formats.dicom.inspect_dicom`, passed in by the composition root."""
+
+    def __call__(self, source: ByteSource) -> Inspection[DicomInstance]:
+        """Inspect one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class InspectDicom:
+    """Inspect one received DICOM object."""
+
+    inspector: Inspector
+    parse: ParseDicom
+    pseudonyms: Pseudonyms
+
+    def __call__(self, object_id: str) -> Result:
+        """Move the object out of RECEIVED; does nothing when that was done before.
+
+        Raises:
+            Trouble: storage or catalog failed, or the record moved meanwhile; try again.
+        """
+        before, declarations = self.inspector.open(object_id)
+        if before.state is not State.RECEIVED:
+            return Result.ALREADY_DONE
+        if findings := refuse_unread(before):
+            return self.inspector.quarantine(before, before, findings, declarations)
+        inspection = self.parse(StoredSource(self.inspector.store, before))
+        if inspection.record is None:
+            return self.inspector.quarantine(before, before, inspection.findings, declarations)
+        after, judgement = self.inspector.judge(
+            self._described(before, inspection.record, inspection), declarations
+        )
+        if judgement.finding:
+            return self.inspector.quarantine(before, after, [judgement.finding], declarations)
+        claim = Claim("sop", inspection.record.sop_instance_uid)
+        return self.inspector.verify(before, after, [claim], declarations)
+
+    def _described(
+        self,
+        record: ObjectRecord,
+        instance: DicomInstance,
+        inspection: Inspection[DicomInstance],
+    ) -> ObjectRecord:
+        tokens = {
+            keyword: self.pseudonyms.token(keyword, value)
+            for keyword in TOKEN_KEYWORDS
+            if (value := instance.subject.get(keyword, "").strip())
+        }
+        return replace(
+            record,
+            metadata=instance.as_metadata(),
+            subject=dict(instance.subject),
+            subject_tokens=tokens,
+            warnings=record.warnings + inspection.findings,
+        )

@@ -1,0 +1,186 @@
+"""inspect_genomics: judge reads, checksum files and pipeline reports in one streaming pass."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from forebay.domain.classification import facts_of
+from forebay.domain.findings import Finding, Owner, ReasonCode
+from forebay.domain.inspection import Inspection
+from forebay.domain.integrity import Algorithm, merged
+from forebay.domain.objects import Kind, ObjectRecord
+from forebay.domain.sequencing import ReadsFile, parse_reads_name
+from forebay.domain.states import State
+from forebay.services.inspecting import Inspector, Result, digest_claim, refuse_unread
+from forebay.services.ports import Claim, Classifier, Declarations
+from forebay.services.record_declarations import RecordDeclarations
+
+READS_NAMESPACE = "reads"
+UNKNOWN_RUN = "unknown"
+CHECKSUMS_MAX_BYTES = 16 * 1024 * 1024
+
+
+class ParseReads(Protocol):
+    """`formats.fastq.inspect_fastq`, passed in by the composition root."""
+
+    def __call__(
+        self, chunks: Iterable[bytes], *, name: str, algorithms: Collection[Algorithm]
+    ) -> Inspection[ReadsFile]:
+        """Inspect one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class InspectGenomics:
+    """Inspect one received object that is not DICOM."""
+
+    inspector: Inspector
+    parse_reads: ParseReads
+    record_declarations: RecordDeclarations
+    classifier: Classifier
+
+    def __call__(self, object_id: str) -> Result:
+        """Move the object out of RECEIVED; does nothing when that was done before.
+
+        Raises:
+            Trouble: storage or catalog failed, or the record moved meanwhile; try again.
+        """
+        before, declarations = self.inspector.open(object_id)
+        if before.state is not State.RECEIVED:
+            return Result.ALREADY_DONE
+        if findings := refuse_unread(before):
+            return self.inspector.quarantine(before, before, findings, declarations)
+        if before.kind is Kind.FASTQ:
+            return self._reads(before, declarations)
+        if before.kind is Kind.CHECKSUMS:
+            return self._checksums(before, declarations)
+        if before.kind is Kind.REPORT:
+            return self._whole(before, before, declarations)
+        return self.inspector.quarantine(before, before, [_unsupported()], declarations)
+
+    def _reads(self, before: ObjectRecord, declarations: Declarations) -> Result:
+        after = before
+        if not _was_read(before):
+            wanted = {d.algorithm for d in merged(before.declared, declarations.digests)}
+            inspection = self.parse_reads(
+                self.inspector.chunks(before),
+                name=_file_name(before),
+                algorithms={Algorithm.MD5, Algorithm.SHA256, *wanted},
+            )
+            after = _described(before, inspection)
+            # A digest mismatch explains a broken file better than the place where it broke.
+            after, judgement = self.inspector.judge(after, declarations)
+            if judgement.finding or inspection.record is None:
+                findings = (judgement.finding, *inspection.findings)
+                return self.inspector.quarantine(
+                    before, after, [f for f in findings if f], declarations
+                )
+        return self._judge_and_verify(before, after, declarations)
+
+    def _judge_and_verify(
+        self, before: ObjectRecord, after: ObjectRecord, declarations: Declarations
+    ) -> Result:
+        after, judgement = self.inspector.judge(after, declarations)
+        if judgement.finding:
+            return self.inspector.quarantine(before, after, [judgement.finding], declarations)
+        demanded = self.classifier.classify(facts_of(after)).needs_sender_digest
+        if demanded and judgement.convincing is None:
+            return self.inspector.await_digest(before, after, declarations)
+        return self.inspector.verify(
+            before, after, [digest_claim(after), reads_claim(after)], declarations
+        )
+
+    def _checksums(self, before: ObjectRecord, declarations: Declarations) -> Result:
+        if before.size_bytes > CHECKSUMS_MAX_BYTES:
+            return self.inspector.quarantine(before, before, [_too_large(before)], declarations)
+        data = b"".join(self.inspector.chunks(before))
+        digests, _ = self.inspector.digest_chunks([data], [Algorithm.SHA256])
+        after = replace(before, digests=merged(before.digests, digests))
+        findings, metadata = self.record_declarations(before, data)
+        after = replace(after, metadata=metadata)
+        if findings:
+            return self.inspector.quarantine(before, after, findings, declarations)
+        return self._whole(before, after, declarations)
+
+    def _whole(
+        self, before: ObjectRecord, after: ObjectRecord, declarations: Declarations
+    ) -> Result:
+        if not after.digest(Algorithm.SHA256):
+            after = self.inspector.read_digests(after, ())
+        after, judgement = self.inspector.judge(after, declarations)
+        if judgement.finding:
+            return self.inspector.quarantine(before, after, [judgement.finding], declarations)
+        return self.inspector.verify(before, after, [digest_claim(after)], declarations)
+
+
+def reads_claim(record: ObjectRecord) -> Claim:
+    """Return the place a read file takes among the files of its sample."""
+    metadata = record.metadata
+    return Claim(
+        READS_NAMESPACE,
+        f"{record.site}#{metadata['sample']}",
+        "#".join(str(metadata[part]) for part in ("run", "lane", "chunk", "mate")),
+    )
+
+
+def _described(record: ObjectRecord, inspection: Inspection[ReadsFile]) -> ObjectRecord:
+    digests = merged(record.digests, inspection.digests)
+    if inspection.record is None:
+        return replace(record, digests=digests)
+    return replace(
+        record,
+        digests=digests,
+        metadata=_reads_metadata(record, inspection.record),
+        warnings=record.warnings + inspection.findings,
+    )
+
+
+def _reads_metadata(record: ObjectRecord, reads: ReadsFile) -> Mapping[str, Any]:
+    name = parse_reads_name(_file_name(record))
+    return {
+        **reads.as_metadata(),
+        "sample": name.sample,
+        "mate": name.mate or (f"R{reads.read_numbers[0]}" if len(reads.read_numbers) == 1 else ""),
+        "lane": name.lane or "-",
+        "chunk": name.chunk or "-",
+        # One flow cell run twice has two run numbers; a file of mixed origin has no run at all.
+        "run": _run_name(reads),
+    }
+
+
+def _file_name(record: ObjectRecord) -> str:
+    return record.location.key.rsplit("/", 1)[-1]
+
+
+def _run_name(reads: ReadsFile) -> str:
+    parts = (reads.instruments, reads.runs, reads.flow_cells)
+    if all(len(part) == 1 for part in parts):
+        return "_".join(part[0] for part in parts)
+    return UNKNOWN_RUN
+
+
+def _was_read(record: ObjectRecord) -> bool:
+    """Tell whether an earlier pass, before the object had to wait, left all that is needed."""
+    return bool(record.metadata.get("sample") and record.digest(Algorithm.SHA256))
+
+
+def _too_large(record: ObjectRecord) -> Finding:
+    return Finding(
+        code=ReasonCode.LIMIT_EXCEEDED,
+        message="The checksum file is implausibly large; send one list per run or folder.",
+        owner=Owner.SENDER,
+        expected=f"at most {CHECKSUMS_MAX_BYTES} bytes",
+        found=f"{record.size_bytes} bytes",
+    )
+
+
+def _unsupported() -> Finding:
+    return Finding(
+        code=ReasonCode.UNSUPPORTED_FORMAT,
+        message=(
+            "The file's name says none of the kinds this bucket takes. DICOM belongs into the"
+            " imaging landing bucket; reads must end in .fastq.gz or .fq.gz."
+        ),
+        owner=Owner.SENDER,
+        expected="FASTQ or checksum files",
+        found="another kind of file",
+    )

@@ -1,0 +1,145 @@
+"""place_object: bring a judged object where it belongs, and let its landing copy expire."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from forebay.domain.classification import Classification, facts_of
+from forebay.domain.integrity import Algorithm, same_bytes
+from forebay.domain.naming import held_key, zone_key
+from forebay.domain.objects import Location, ObjectRecord
+from forebay.domain.states import State
+from forebay.errors import CopyMismatchError, ObjectMissingError
+from forebay.names import LANDING_SETTLED, Tag, Zone
+from forebay.services.ports import Catalog, Change, Classifier, Clock, ObjectStore, StoredObject
+
+SINGLE_COPY_MAX_BYTES: Final = 5 * 1000**3
+"""CopyObject's limit; beyond it the copy is made in parts, which rules out a whole SHA-256."""
+
+VERIFIED: Final = "verified"
+REFUSED: Final = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceObject:
+    """Settle one judged object; `buckets` maps the zones to the deployment's bucket names."""
+
+    catalog: Catalog
+    store: ObjectStore
+    clock: Clock
+    classifier: Classifier
+    buckets: Mapping[Zone, str]
+
+    def __call__(self, object_id: str, *, redelivered: bool = False) -> State:
+        """Return the state after settling; every part of it may safely run again.
+
+            copy ──► record where (one conditional write) ──► tag the landing copy
+                 │                                        │
+            crash: an equal copy is found again      crash: redelivery tags it
+
+        Raises:
+            CopyMismatchError: the copy's checksum is not the source's; the copy does not count.
+            Trouble: storage or catalog failed; try again.
+        """
+        record = self.catalog.get(object_id)
+        if record is None:
+            raise ObjectMissingError(f"object {object_id} is not in the catalog")
+        if record.state is State.VERIFIED:
+            record = self._place(record, redelivered=redelivered)
+        elif record.state in (State.QUARANTINED, State.CONFLICT) and record.held is None:
+            record = self._hold(record, redelivered=redelivered)
+        if record.state in _SETTLED:
+            self.store.add_tags(record.location, {Tag.LANDING: LANDING_SETTLED})
+        return record.state
+
+    def _place(self, record: ObjectRecord, *, redelivered: bool) -> ObjectRecord:
+        chosen = self.classifier.classify(facts_of(record))
+        target = Location(self.buckets[Zone(chosen.zone)], zone_key(record))
+        copy = self._copied(record, target, _tags(record, chosen), redelivered=redelivered)
+        after = record.moved_to(
+            State.PLACED,
+            self.clock.now(),
+            placed=copy.location,
+            object_class=chosen.object_class,
+            class_rule=chosen.rule,
+            retention_class=chosen.retention_class,
+        )
+        self.catalog.apply(Change(record, after))
+        return after
+
+    def _hold(self, record: ObjectRecord, *, redelivered: bool) -> ObjectRecord:
+        target = Location(self.buckets[Zone.QUARANTINE], held_key(record))
+        tags: dict[str, str] = {Tag.OBJECT_ID: record.object_id, Tag.VERDICT: REFUSED}
+        if record.finding:
+            tags[Tag.REASON] = record.finding.code.value
+        copy = self._copied(record, target, tags, redelivered=redelivered)
+        if record.placed:
+            # Late evidence: readers are gated by the verdict tag of the copy they would read.
+            self.store.add_tags(record.placed, {Tag.VERDICT: REFUSED})
+        after = record.amended(held=copy.location)
+        self.catalog.apply(Change(record, after))
+        return after
+
+    def _copied(
+        self, record: ObjectRecord, target: Location, tags: Mapping[str, str], *, redelivered: bool
+    ) -> StoredObject:
+        if redelivered and (earlier := self._earlier_copy(record, target)):
+            return earlier
+        copy = self.store.copy(_source(record), target, checksum=_copy_checksum(record), tags=tags)
+        if not _equal(record, copy):
+            raise CopyMismatchError(
+                f"the copy of object {record.object_id} in {target.bucket} has another checksum"
+                " than its source; it does not count and will be made again"
+            )
+        return copy
+
+    def _earlier_copy(self, record: ObjectRecord, target: Location) -> StoredObject | None:
+        """Return the copy an attempt made before it died, so that no second one is left behind."""
+        try:
+            stored = self.store.head(target)
+        except ObjectMissingError:
+            return None
+        mine = stored.metadata.get(OBJECT_ID_METADATA) == record.object_id
+        return stored if mine and _equal(record, stored) else None
+
+
+OBJECT_ID_METADATA: Final = "forebay-object-id"
+_SETTLED: Final = frozenset({State.PLACED, State.QUARANTINED, State.DUPLICATE, State.CONFLICT})
+
+
+def _source(record: ObjectRecord) -> StoredObject:
+    # The sender's own metadata stays behind: it may say anything about anybody.
+    return StoredObject(
+        location=record.location,
+        size_bytes=record.size_bytes,
+        digests=record.evidence,
+        composite=record.composite_checksum,
+        metadata={OBJECT_ID_METADATA: record.object_id},
+    )
+
+
+def _copy_checksum(record: ObjectRecord) -> Algorithm | None:
+    """Return the algorithm by which storage can prove the copy, None for part by part."""
+    known = {d.algorithm for d in record.evidence}
+    order = [Algorithm.CRC64NVME, Algorithm.CRC32C, Algorithm.CRC32]
+    if record.size_bytes <= SINGLE_COPY_MAX_BYTES:
+        order.insert(0, Algorithm.SHA256)
+    return next((algorithm for algorithm in order if algorithm in known), None)
+
+
+def _equal(record: ObjectRecord, copy: StoredObject) -> bool:
+    if copy.size_bytes != record.size_bytes:
+        return False
+    if copy.digests:
+        shared = [d for d in copy.digests if record.digest(d.algorithm)]
+        return bool(shared) and same_bytes(shared, record.evidence) is not False
+    return bool(copy.composite) and copy.composite == record.composite_checksum
+
+
+def _tags(record: ObjectRecord, chosen: Classification) -> dict[str, str]:
+    return {
+        Tag.OBJECT_ID: record.object_id,
+        Tag.CLASS: chosen.object_class,
+        Tag.RETENTION: chosen.retention_class,
+        Tag.VERDICT: VERIFIED,
+    }

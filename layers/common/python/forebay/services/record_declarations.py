@@ -1,0 +1,151 @@
+"""What a checksum file says of other objects, and what follows for those that came before it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from forebay.domain.arrivals import checksum_target
+from forebay.domain.findings import Finding, Owner, ReasonCode
+from forebay.domain.integrity import Digest, Witness, judge, merged
+from forebay.domain.objects import ObjectRecord, is_newer, place_id
+from forebay.domain.states import State
+from forebay.services.ports import Catalog, Change, Clock
+
+
+class DeclaredEntry(Protocol):
+    """One line of a checksum file."""
+
+    @property
+    def path(self) -> str:
+        """Path as written; '' when the file holds only a digest."""
+
+    @property
+    def algorithm(self) -> Any:
+        """A member of Algorithm."""
+
+    @property
+    def value(self) -> str:
+        """Lower-case hex."""
+
+
+class ParsedChecksums(Protocol):
+    """What `formats.manifests.parse_checksum_file` returns."""
+
+    @property
+    def entries(self) -> Sequence[DeclaredEntry]:
+        """The declarations that could be read."""
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What could not."""
+
+
+class ParseChecksums(Protocol):
+    """`formats.manifests.parse_checksum_file`, passed in by the composition root."""
+
+    def __call__(self, data: bytes, *, name: str) -> ParsedChecksums:
+        """Parse one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDeclarations:
+    """Record the declarations of one checksum file and act on the objects they speak of."""
+
+    catalog: Catalog
+    clock: Clock
+    parse: ParseChecksums
+
+    def __call__(
+        self, record: ObjectRecord, data: bytes
+    ) -> tuple[Sequence[Finding], Mapping[str, Any]]:
+        """Return the findings about the file and its metadata.
+
+        A file with one bad line declares nothing: half a manifest is worse than none.
+        """
+        parsed = self.parse(data, name=record.location.key.rsplit("/", 1)[-1])
+        if parsed.findings:
+            return parsed.findings, {}
+        targets = self._targets(record, parsed.entries)
+        if not targets:
+            return [_nothing_declared()], {}
+        for key, digests in targets.items():
+            self._declare(record.location.bucket, key, digests)
+        return (), {"declares": len(targets)}
+
+    def _targets(
+        self, record: ObjectRecord, entries: Sequence[DeclaredEntry]
+    ) -> dict[str, list[Digest]]:
+        key = record.location.key
+        folder = key.rpartition("/")[0]
+        sidecar_of = checksum_target(key) if len(entries) == 1 else ""
+        targets: dict[str, list[Digest]] = {}
+        for entry in entries:
+            # A sidecar speaks of its neighbour whatever path its writer's machine had.
+            target = sidecar_of or f"{folder}/{entry.path.removeprefix('./')}"
+            # Named by place, so that a corrected checksum file replaces what the first one said.
+            source = place_id(record.location.bucket, key)
+            targets.setdefault(target, []).append(
+                Digest(entry.algorithm, entry.value, Witness.SENDER_MANIFEST, source)
+            )
+        return targets
+
+    def _declare(self, bucket: str, key: str, digests: Sequence[Digest]) -> None:
+        declared = self.catalog.declare(bucket, key, digests).digests
+        versions = self.catalog.versions_of(bucket, key)
+        latest = _latest(versions) if versions else None
+        if latest and latest.state is State.DUPLICATE:
+            latest = self.catalog.get(latest.original_id)
+        if latest:
+            self._reconsider(latest, declared)
+
+    def _reconsider(self, record: ObjectRecord, declared: Sequence[Digest]) -> None:
+        """Act on the latest version of a key that arrived before its checksum file."""
+        if record.state is State.AWAITING_DIGEST or _may_be_cleared(record, declared):
+            moved = record.moved_to(State.RECEIVED, self.clock.now(), finding=None)
+        elif record.state in (State.VERIFIED, State.PLACED) and not _was_declared(record):
+            moved = self._with_late_evidence(record, declared)
+        else:
+            return
+        self.catalog.apply(Change(record, moved))
+
+    def _with_late_evidence(self, record: ObjectRecord, declared: Sequence[Digest]) -> ObjectRecord:
+        finding = judge(declared, record.evidence).finding
+        if finding:
+            return record.moved_to(State.QUARANTINED, self.clock.now(), finding=finding)
+        return record.amended(digests=merged(record.digests, declared))
+
+
+def _latest(versions: Sequence[ObjectRecord]) -> ObjectRecord:
+    latest = versions[0]
+    for version in versions[1:]:
+        if is_newer(version.sequencer, latest.sequencer) or (
+            version.sequencer == latest.sequencer and version.arrived_at > latest.arrived_at
+        ):
+            latest = version
+    return latest
+
+
+def _was_declared(record: ObjectRecord) -> bool:
+    """Tell whether a checksum file spoke for this version before: a later one means another."""
+    return any(d.witness is Witness.SENDER_MANIFEST for d in record.digests)
+
+
+def _may_be_cleared(record: ObjectRecord, declared: Sequence[Digest]) -> bool:
+    """Tell whether a refusal rested on a wrong checksum that a newer checksum file corrects."""
+    if record.state is not State.QUARANTINED or record.finding is None:
+        return False
+    if record.finding.code is not ReasonCode.DIGEST_MISMATCH:
+        return False
+    own = [d for d in record.declared if d.witness is not Witness.SENDER_MANIFEST]
+    judgement = judge(merged(own, declared), record.evidence)
+    return judgement.finding is None and judgement.convincing is not None
+
+
+def _nothing_declared() -> Finding:
+    return Finding(
+        code=ReasonCode.MANIFEST_MALFORMED,
+        message="The checksum file declares no digest; write one line per file and send it again.",
+        owner=Owner.SENDER,
+        expected="lines of digest and file name",
+        found="none",
+    )

@@ -1,0 +1,124 @@
+"""submit_pipeline: start a pipeline once its inputs are complete and placed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from forebay.domain.integrity import Algorithm
+from forebay.domain.objects import ObjectRecord
+from forebay.domain.runs import ENDED, PipelineRun, RunState, run_id
+from forebay.domain.states import State
+from forebay.errors import ObjectMissingError
+from forebay.services.inspect_genomics import READS_NAMESPACE, reads_claim
+from forebay.services.ports import Catalog, Clock, Pipelines
+
+MATES: Final = ("R1", "R2")
+
+
+@dataclass(frozen=True, slots=True)
+class PairedReadsPipeline:
+    """A pipeline that wants both mates of a sample's reads."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitPipeline:
+    """Submit the run that a placed read file completes."""
+
+    catalog: Catalog
+    pipelines: Pipelines
+    clock: Clock
+    pipeline: PairedReadsPipeline
+
+    def __call__(self, object_id: str) -> PipelineRun | None:
+        """Return the run, None while the pair is incomplete.
+
+        Both mates' events may come at once, twice, or after the run ended: the run's id is derived
+        from pipeline, version and input digests, and the engine knows executions by that name.
+
+            claim the run (put if absent) ──► start by name ──► write SUBMITTED
+                                         │                 │
+                            crash: same id again      crash: same name again
+        """
+        record = self.catalog.get(object_id)
+        if record is None:
+            raise ObjectMissingError(f"object {object_id} is not in the catalog")
+        pair = self._pair(record)
+        if pair is None:
+            return None
+        run = self.catalog.open_run(self._run(pair))
+        if run.state in ENDED or run.state is RunState.SUBMITTED:
+            return run
+        return self._start(run, pair)
+
+    def _start(self, run: PipelineRun, pair: Mapping[str, ObjectRecord]) -> PipelineRun:
+        if mismatch := _mates_differ(pair):
+            after = run.moved_to(RunState.FAILED, self.clock.now(), error=mismatch)
+        else:
+            arn = self.pipelines.start(run)
+            after = run.moved_to(RunState.SUBMITTED, self.clock.now(), execution_arn=arn)
+        self.catalog.move_run(run, after)
+        return after
+
+    def _pair(self, record: ObjectRecord) -> Mapping[str, ObjectRecord] | None:
+        if record.state is not State.PLACED or record.metadata.get("mate") not in MATES:
+            return None
+        claim = reads_claim(record)
+        holders = self.catalog.holders(READS_NAMESPACE, claim.group)
+        place = claim.value.rpartition("#")[0]
+        pair: dict[str, ObjectRecord] = {}
+        for mate in MATES:
+            holder = holders.get(f"{place}#{mate}", "")
+            found = self.catalog.get(holder) if holder else None
+            if found is None or found.state is not State.PLACED:
+                return None
+            pair[mate] = found
+        return pair
+
+    def _run(self, pair: Mapping[str, ObjectRecord]) -> PipelineRun:
+        first = pair["R1"]
+        digests = [(mate, record.digest(Algorithm.SHA256)) for mate, record in pair.items()]
+        identity = run_id(self.pipeline.name, self.pipeline.version, digests)
+        return PipelineRun(
+            run_id=identity,
+            pipeline=self.pipeline.name,
+            pipeline_version=self.pipeline.version,
+            site=first.site,
+            sample=str(first.metadata["sample"]),
+            state=RunState.SUBMITTING,
+            state_since=self.clock.now(),
+            inputs={mate: record.object_id for mate, record in pair.items()},
+            payload={
+                "run_id": identity,
+                "pipeline": self.pipeline.name,
+                "version": self.pipeline.version,
+                "site": first.site,
+                "sample": first.metadata["sample"],
+                "reads": {mate: _input(record) for mate, record in pair.items()},
+            },
+        )
+
+
+def _input(record: ObjectRecord) -> dict[str, Any]:
+    if record.placed is None:
+        raise ObjectMissingError(f"object {record.object_id} is PLACED without a place")
+    return {
+        "object_id": record.object_id,
+        "bucket": record.placed.bucket,
+        "key": record.placed.key,
+        "version_id": record.placed.version_id,
+        "sha256": record.digest(Algorithm.SHA256),
+    }
+
+
+def _mates_differ(pair: Mapping[str, ObjectRecord]) -> str:
+    counts = {mate: record.metadata.get("reads") for mate, record in pair.items()}
+    names = {record.metadata.get("names_digest", "") for record in pair.values()}
+    if len(set(counts.values())) > 1:
+        said = " and ".join(f"{mate} {count}" for mate, count in counts.items())
+        return f"The mates hold different numbers of reads ({said}); the pair was not processed."
+    if len(names) > 1:
+        return "The mates' read names differ or come in another order; the pair was not processed."
+    return ""
