@@ -54,10 +54,12 @@ def json_option(command: Decorated) -> Decorated:
 
 
 def table(*columns: str, title: str = "") -> Table:
-    """Return an empty table in the house style; text wraps, nothing is cut."""
-    made = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        made.add_column(column, overflow="fold")
+    """Return an empty table in the house style: text wraps, the first column stays whole."""
+    made = Table(
+        title=title or None, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
+    for place, column in enumerate(columns):
+        made.add_column(column, overflow="fold", no_wrap=place == 0)
     return made
 
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from forebay.adapters.catalog_reader import CatalogReader, Study
 from forebay.domain.findings import Finding
 from forebay.domain.imaging import is_uid
-from forebay.domain.objects import ObjectRecord, split_object_id
+from forebay.domain.objects import Kind, ObjectRecord, split_object_id
 from forebay.domain.runs import PipelineRun
 from forebay.names import LANDING_ZONES, Tag
 from forebay_cli.deployment import Deployment
@@ -363,7 +363,8 @@ def _brief(record: ObjectRecord) -> str:
         return f"{metadata['Modality']} {metadata.get('StudyDate', '')}".strip()
     if "sample" in metadata:
         return " ".join(str(metadata.get(name, "")) for name in ("sample", "lane", "mate")).strip()
-    return record.location.key.rsplit("/", 1)[-1]
+    # A DICOM arrival's key is a digest: it says nothing to a person.
+    return "" if record.kind is Kind.DICOM else record.location.key.rsplit("/", 1)[-1]
 
 
 def _when(moment: datetime) -> str:

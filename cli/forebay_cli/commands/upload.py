@@ -35,8 +35,8 @@ from forebay_cli.uploads.sending import Result, Sender, SendOptions, SentFile
 @click.option(
     "--to",
     "destination",
-    type=click.Choice(Destination),
-    default=Destination.AUTO,
+    type=click.Choice([destination.value for destination in Destination]),
+    default=Destination.AUTO.value,
     show_default=True,
     help="Landing zone; auto looks at each file.",
 )
@@ -51,7 +51,7 @@ def upload(  # noqa: PLR0913 - one parameter per option
     *,
     paths: tuple[Path, ...],
     site: str,
-    destination: Destination,
+    destination: str,
     batch: str,
     skip_existing: bool,
     jobs: int,
@@ -71,7 +71,7 @@ def upload(  # noqa: PLR0913 - one parameter per option
     home = Home.find()
     output = Output.create(as_json=as_json)
     options = SendOptions(check_site(site), check_batch(batch), jobs, skip_existing=skip_existing)
-    plan = plan_upload(paths, destination)
+    plan = plan_upload(paths, Destination(destination))
     deployment = target.deployment(home)
     began = time.monotonic()
     sent = send_all(output, deployment, UploadJournal(home.uploads), plan, options)

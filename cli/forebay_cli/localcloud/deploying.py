@@ -90,16 +90,17 @@ def deploy(home: Home, cloud: LocalCloud, on_progress: Callable[[str], None]) ->
     cdk = cdk_command(project)
     home.logs.mkdir(parents=True, exist_ok=True)
     log_file = home.logs / "deploy.log"
+    settings = deployment_environment(home, cloud)
     with log_file.open("w", encoding="utf-8") as log:
         if not cloud.deployed:
             on_progress("preparing the account")
             environment = f"aws://{cloud.account}/{cloud.region}"
             # Outside the project: bootstrapping needs no app, and with one it would synthesize it.
             bootstrap = [*cdk, "bootstrap", environment, "--no-notices"]
-            _run(home, cloud, bootstrap, cwd=home.scratch, log=log)
+            _run(bootstrap, home.scratch, settings, log)
         on_progress("synthesizing")
         command = [*cdk, "deploy", "--all", *_deploy_arguments(home, cloud)]
-        _run(home, cloud, command, cwd=project, log=log, on_progress=on_progress)
+        _run(command, project, settings, log, on_progress)
 
 
 def _deploy_arguments(home: Home, cloud: LocalCloud) -> list[str]:
@@ -114,18 +115,16 @@ def _deploy_arguments(home: Home, cloud: LocalCloud) -> list[str]:
 
 
 def _run(
-    home: Home,
-    cloud: LocalCloud,
     command: list[str],
-    *,
-    cwd: Path,
+    folder: Path,
+    environment: dict[str, str],
     log: IO[str],
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> None:
     child = subprocess.Popen(  # noqa: S603 - the project's own CDK
         command,
-        cwd=cwd,
-        env=deployment_environment(home, cloud),
+        cwd=folder,
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -147,7 +146,7 @@ def _run(
     if code != 0:
         raise CommandError(
             f"`cdk {command[1]}` failed (exit code {code}):\n{log_tail(log.name, 25)}",
-            f"Read {log.name}; the emulator's own log is {cloud.log_file}.",
+            f"Read {log.name}; the emulator's own log is emulator.log beside it.",
         )
 
 

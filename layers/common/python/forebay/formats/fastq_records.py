@@ -288,7 +288,7 @@ class _Tally:
         if not quality:
             return True
         scores = np.frombuffer(quality, dtype=np.uint8)
-        low, high = int(scores.min()), int(scores.max())
+        low, high = int(np.min(scores)), int(np.max(scores))
         self._quality_min = min(self._quality_min, low)
         self._quality_max = max(self._quality_max, high)
         self.q20 += int(np.count_nonzero(scores >= _QUALITY_MIN + 20))

@@ -136,7 +136,7 @@ def _composition_plot(mate: str, data: Mapping[str, Any]) -> str:
         for base, colour in BASE_COLOURS.items()
     )
     key = "".join(f'<i style="background:{c}"></i>{base}' for base, c in BASE_COLOURS.items())
-    ticks = [top // 4, top // 2, 3 * top // 4, top]
+    ticks = list(range(top // 5, top + 1, top // 5))
     return _figure(f"{mate}: percent of bases", cycles, top, ticks, lines, key=key)
 
 

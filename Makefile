@@ -1,0 +1,83 @@
+# Every target sets the checkout up first; `make` alone lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 1
+export UV_PYTHON_DOWNLOADS := never
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Make the environments (Python, CDK); every other target does this first
+	@tools/setup
+
+.PHONY: demo
+demo: setup ## Start the local cloud, send real data through it, show what became of it
+	@$(BIN)/forebay demo
+
+.PHONY: up
+up: setup ## Start the local cloud and deploy to it
+	@$(BIN)/forebay up
+
+.PHONY: down
+down: setup ## Stop the local cloud and forget what is in it
+	@$(BIN)/forebay down
+
+.PHONY: deploy
+deploy: setup ## Deploy to the AWS account of your credentials (bootstrap it first: npx cdk bootstrap)
+	npx cdk deploy --all
+
+.PHONY: test
+test: test-unit test-adapters test-functions test-corpus test-infra test-e2e ## Run every test suite
+
+.PHONY: test-unit
+test-unit: setup ## Domain, formats, services and command line, with fakes
+	$(PYTEST) tests/unit
+
+.PHONY: test-adapters
+test-adapters: setup ## Adapters against moto
+	$(PYTEST) tests/adapters
+
+.PHONY: test-functions
+test-functions: setup ## Every sample event through its handler
+	$(PYTEST) tests/functions
+
+.PHONY: test-corpus
+test-corpus: setup ## Parsers against third-party files, where ../shared/corpus is present
+	$(PYTEST) tests/corpus
+
+.PHONY: test-infra
+test-infra: setup ## Invariants over all deployed resources
+	$(PYTEST) tests/infra
+
+.PHONY: test-e2e
+test-e2e: setup ## The whole, deployed to a local cloud with TLS and IAM enforcement
+	$(PYTEST) tests/e2e
+
+.PHONY: check
+check: setup ## Static checks: ruff, mypy, import rules, cdk-nag, cfn-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: format
+format: setup ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: setup ## Measure imports, API calls, bytes and throughput; prints and writes JSON
+	$(BIN)/python -m bench
+
+.PHONY: lock
+lock: setup ## Resolve the locks anew (Python, layers, local cloud, npm)
+	tools/lock
+
+.PHONY: clean
+clean: down ## Remove everything that was built; the next target sets up again
+	rm -rf .venv .forebay node_modules cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis

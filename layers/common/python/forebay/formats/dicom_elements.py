@@ -1,0 +1,503 @@
+"""Walking the data elements of a DICOM data set without recursion (PS3.5 section 7).
+
+The walk steps over values; it keeps those that were asked for and checks that everything else
+fits: tags ascend, lengths end inside what contains them, sequences are closed.
+"""
+
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, NamedTuple
+
+from forebay.domain.findings import Owner, ReasonCode
+from forebay.formats.dicom_reader import DicomLimits, RangeReader, RefusedError, refused
+
+__all__ = ["PIXEL_TAGS", "DataSetWalk", "Encoding", "PixelData", "RawValue", "walk_data_set"]
+
+FLOAT_PIXELS: Final = 0x7FE00008
+DOUBLE_PIXELS: Final = 0x7FE00009
+PIXELS: Final = 0x7FE00010
+PIXEL_TAGS: Final = frozenset({FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS})
+
+UNDEFINED: Final = 0xFFFFFFFF
+ITEM: Final = 0xFFFEE000
+ITEM_END: Final = 0xFFFEE00D
+SEQUENCE_END: Final = 0xFFFEE0DD
+
+_SHORT_VRS: Final = frozenset(
+    b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
+)
+LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+VRS: Final = _SHORT_VRS | LONG_VRS
+
+_LITTLE: Final = (struct.Struct("<HH"), struct.Struct("<H"), struct.Struct("<I"))
+_BIG: Final = (struct.Struct(">HH"), struct.Struct(">H"), struct.Struct(">I"))
+_SEQUENCE_END_BYTES: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
+_TAIL_BYTES: Final = 64 << 10
+_MAX_FRAGMENT_JUMPS: Final = 3
+_MAX_ZERO_PADDING_BYTES: Final = 64 << 10
+
+
+class Encoding(NamedTuple):
+    """How elements are written."""
+
+    is_explicit: bool
+    is_little_endian: bool
+
+
+IMPLICIT_LITTLE: Final = Encoding(is_explicit=False, is_little_endian=True)
+
+
+class RawValue(NamedTuple):
+    """The bytes of a value and its value representation (empty when implicit)."""
+
+    vr: str
+    value: bytes
+
+
+class PixelData(NamedTuple):
+    """Where the pixel data is; `length` is None when it is encapsulated."""
+
+    tag: int
+    value_at: int
+    length: int | None
+
+
+@dataclass(slots=True)
+class DataSetWalk:
+    """What a walk over a data set found."""
+
+    values: dict[int, RawValue] = field(default_factory=dict)
+    pixels: PixelData | None = None
+    last_tag: int = 0
+    elements: int = 0
+    zero_padding_at: int | None = None
+
+
+class _Kind(Enum):
+    DATA_SET = "the data set"
+    SEQUENCE = "a sequence"
+    ITEM = "a sequence item"
+    FRAGMENTS = "encapsulated data"
+
+
+class _Open(NamedTuple):
+    """A container whose end is still ahead; an undefined one ends by a delimiter before `end`."""
+
+    kind: _Kind
+    end: int
+    is_undefined: bool
+    encoding: Encoding
+
+
+def walk_data_set(
+    reader: RangeReader,
+    *,
+    start: int,
+    encoding: Encoding,
+    is_encapsulated: bool,
+    wanted: Collection[int],
+    limits: DicomLimits,
+) -> DataSetWalk:
+    """Walk a data set from `start` to the end of the file; raises RefusedError."""
+    walker = _Walker(reader, start, encoding, limits)
+    walker.wanted = wanted
+    walker.is_encapsulated = is_encapsulated
+    return walker.run()
+
+
+class _Walker:
+    def __init__(
+        self, reader: RangeReader, start: int, encoding: Encoding, limits: DicomLimits
+    ) -> None:
+        self.wanted: Collection[int] = ()
+        self.is_encapsulated = False
+        self._reader = reader
+        self._limits = limits
+        self._start = start
+        self._at = start
+        self._walk = DataSetWalk()
+        self._opened = [_Open(_Kind.DATA_SET, reader.size_bytes, False, encoding)]
+
+    def run(self) -> DataSetWalk:
+        while self._opened:
+            top = self._opened[-1]
+            if self._at == top.end and not top.is_undefined:
+                self._opened.pop()
+                continue
+            if top.end - self._at < 8:
+                self._no_room(top)
+                break
+            self._count()
+            if top.kind in (_Kind.DATA_SET, _Kind.ITEM):
+                self._element(top)
+            else:
+                self._item(top)
+        return self._walk
+
+    def _count(self) -> None:
+        self._walk.elements += 1
+        if self._walk.elements > self._limits.max_elements:
+            raise refused(
+                ReasonCode.LIMIT_EXCEEDED,
+                "The data set has more elements than Forebay reads.",
+                at=self._at,
+                expected=f"at most {self._limits.max_elements} elements",
+                owner=Owner.DATA_STEWARD,
+            )
+
+    def _push(self, kind: _Kind, end: int | None, encoding: Encoding) -> None:
+        if len(self._opened) > self._limits.max_depth:
+            raise refused(
+                ReasonCode.LIMIT_EXCEEDED,
+                "Sequences are nested deeper than in any real object.",
+                at=self._at,
+                expected=f"at most {self._limits.max_depth} levels",
+            )
+        parent_end = self._opened[-1].end
+        self._opened.append(
+            _Open(kind, parent_end if end is None else end, end is None, encoding)
+        )
+
+    def _element(self, top: _Open) -> None:
+        tags, shorts, longs = _LITTLE if top.encoding.is_little_endian else _BIG
+        window, index = self._reader.window(self._at, 8)
+        group, number = tags.unpack_from(window, index)
+        tag = group << 16 | number
+        if group == 0xFFFE:
+            self._close_item(top, tag)
+            return
+        is_top_level = len(self._opened) == 1
+        if is_top_level and not self._is_in_order(tag, window, index):
+            return
+        vr, header, length = b"", 8, 0
+        if top.encoding.is_explicit:
+            vr = window[index + 4 : index + 6]
+            if vr in _SHORT_VRS:
+                (length,) = shorts.unpack_from(window, index + 6)
+            else:
+                self._require_vr(vr, top)
+                window, index = self._reader.window(self._at, 12)
+                (length,) = longs.unpack_from(window, index + 8)
+                header = 12
+        else:
+            (length,) = longs.unpack_from(window, index + 4)
+        value_at = self._at + header
+        if length == UNDEFINED:
+            self._undefined_length(tag, vr, value_at, top)
+        elif value_at + length > top.end:
+            self._overrun(tag, length, top)
+        elif self._is_sequence(tag, vr, value_at, length):
+            self._at = value_at
+            self._push(_Kind.SEQUENCE, value_at + length, top.encoding)
+        else:
+            if is_top_level:
+                self._keep(tag, vr, value_at, length)
+            self._at = value_at + length
+
+    def _require_vr(self, vr: bytes, top: _Open) -> None:
+        if vr not in LONG_VRS:
+            raise refused(
+                ReasonCode.DICOM_MALFORMED,
+                "An element's value representation is none that DICOM knows: the file is damaged,"
+                " or not encoded as its transfer syntax says.",
+                at=self._at + 4,
+                expected="a value representation of PS3.5 section 6.2",
+                found=f"bytes {vr.hex()}",
+            )
+        if top.end - self._at < 12:
+            self._no_room(top)
+
+    def _is_in_order(self, tag: int, window: bytes, index: int) -> bool:
+        """Tell whether to go on with a top-level element; False ends the walk with padding."""
+        if self._at == self._start:
+            self._check_first(tag, window, index)
+        if tag > self._walk.last_tag and tag >> 16 > 2:
+            self._walk.last_tag = tag
+            return True
+        if tag == 0 and self._walk.last_tag and self._is_zero_to_the_end():
+            self._walk.zero_padding_at = self._at
+            self._at = self._reader.size_bytes
+            return False
+        if self._walk.pixels is not None:
+            raise self._trailing()
+        if tag == self._walk.last_tag:
+            problem, expected = "twice", "each element once"
+        else:
+            problem, expected = "out of order", "ascending tags"
+        raise refused(
+            ReasonCode.DICOM_MALFORMED,
+            f"The element {_name(tag)} stands {problem} in the data set: the file was put together"
+            " wrongly, and its identity cannot be trusted.",
+            at=self._at,
+            expected=expected,
+            found=f"{_name(tag)} after {_name(self._walk.last_tag)}",
+        )
+
+    def _check_first(self, tag: int, window: bytes, index: int) -> None:
+        encoding = self._opened[0].encoding
+        looks_explicit = window[index + 4 : index + 6] in VRS
+        if tag >> 16 == 0x0800:
+            found = "the other byte order"
+        elif looks_explicit != encoding.is_explicit:
+            found = "explicit" if looks_explicit else "no or unknown"
+            found += " value representations"
+        else:
+            return
+        raise refused(
+            ReasonCode.DICOM_MALFORMED,
+            "The data set is not encoded as the transfer syntax in its file meta information says.",
+            at=self._at,
+            expected="an element as the transfer syntax encodes it",
+            found=found,
+            owner=Owner.INSTRUMENT,
+        )
+
+    def _is_zero_to_the_end(self) -> bool:
+        rest = self._reader.size_bytes - self._at
+        return rest <= _MAX_ZERO_PADDING_BYTES and not any(self._reader.take(self._at, rest))
+
+    def _close_item(self, top: _Open, tag: int) -> None:
+        if tag == ITEM_END and top.kind is _Kind.ITEM and top.is_undefined:
+            self._opened.pop()
+            self._at += 8
+            return
+        if len(self._opened) == 1 and self._walk.pixels is not None:
+            raise self._trailing()
+        raise refused(
+            ReasonCode.DICOM_MALFORMED,
+            "An item or delimiter stands where an element should: the structure is broken.",
+            at=self._at,
+            expected=f"an element of {top.kind.value}",
+            found=_name(tag),
+        )
+
+    def _undefined_length(self, tag: int, vr: bytes, value_at: int, top: _Open) -> None:
+        if tag == PIXELS and len(self._opened) == 1:
+            self._encapsulated_pixels(value_at)
+            return
+        self._at = value_at
+        if vr in (b"", b"SQ"):
+            self._push(_Kind.SEQUENCE, None, top.encoding)
+        elif vr == b"UN":
+            # PS3.5 section 6.2.2 note 4: such a value is a sequence in implicit little endian.
+            self._push(_Kind.SEQUENCE, None, IMPLICIT_LITTLE)
+        elif vr in (b"OB", b"OW"):
+            self._push(_Kind.FRAGMENTS, None, top.encoding)
+        else:
+            raise refused(
+                ReasonCode.DICOM_MALFORMED,
+                f"The element {_name(tag)} has an undefined length, which its kind cannot have.",
+                at=self._at,
+                expected="a defined length",
+                found="undefined length",
+            )
+
+    def _encapsulated_pixels(self, value_at: int) -> None:
+        if not self.is_encapsulated:
+            raise refused(
+                ReasonCode.DICOM_MALFORMED,
+                "The pixel data is encapsulated, but the transfer syntax is a native one.",
+                at=self._at,
+                expected="a defined length",
+                found="undefined length",
+                owner=Owner.INSTRUMENT,
+            )
+        self._walk.pixels = PixelData(PIXELS, value_at, None)
+        self._at = value_at
+        end = self._end_of_fragments()
+        self._at = self._find_end_in_tail() if end is None else end
+
+    def _end_of_fragments(self) -> int | None:
+        """Follow item lengths to the end of the pixel data; None when that takes many requests.
+
+        A filled basic offset table (PS3.5 section A.4) leads straight to the last frame.
+        """
+        tag, length = self._fragment()
+        table_end = self._at + 8 + length
+        if tag != ITEM or table_end > self._reader.size_bytes:
+            raise self._broken_fragments(_name(tag))
+        self._at = table_end
+        if length >= 4:
+            (offset,) = _LITTLE[2].unpack(self._reader.take(table_end - 4, 4))
+            self._at += offset
+            if offset and (end := self._follow_fragments(_MAX_FRAGMENT_JUMPS)) is not None:
+                return end
+            # Some writers get the table wrong; the items themselves are what counts.
+            self._at = table_end
+        return self._follow_fragments(_MAX_FRAGMENT_JUMPS)
+
+    def _follow_fragments(self, max_jumps: int) -> int | None:
+        jumps = 0
+        while jumps <= max_jumps:
+            tag, length = self._fragment()
+            if tag == SEQUENCE_END:
+                return self._at + 8
+            if tag != ITEM:
+                raise self._broken_fragments(_name(tag))
+            self._at += 8 + length
+            jumps += not self._reader.holds(self._at, 8)
+        return None
+
+    def _fragment(self) -> tuple[int, int]:
+        if self._reader.size_bytes - self._at < 8:
+            raise self._cut_pixels()
+        window, index = self._reader.window(self._at, 8, is_jump=True)
+        group, number = _LITTLE[0].unpack_from(window, index)
+        return group << 16 | number, _LITTLE[2].unpack_from(window, index + 4)[0]
+
+    def _find_end_in_tail(self) -> int:
+        """Find the delimiter of the pixel data from which sound elements lead to the end."""
+        size = self._reader.size_bytes
+        tail_at = max(self._at, size - _TAIL_BYTES)
+        tail = self._reader.take(tail_at, size - tail_at)
+        index = tail.find(_SEQUENCE_END_BYTES)
+        while index >= 0:
+            end = tail_at + index + 8
+            if self._is_sound_from(end):
+                return end
+            index = tail.find(_SEQUENCE_END_BYTES, index + 1)
+        raise self._cut_pixels()
+
+    def _is_sound_from(self, at: int) -> bool:
+        walker = _Walker(self._reader, at, self._opened[0].encoding, self._limits)
+        walker._walk.last_tag = PIXELS  # noqa: SLF001 - a walker like this one, further on
+        walker._start = -1  # noqa: SLF001
+        try:
+            walker.run()
+        except RefusedError:
+            return False
+        return True
+
+    def _cut_pixels(self) -> RefusedError:
+        return refused(
+            ReasonCode.DICOM_TRUNCATED,
+            "The compressed pixel data does not end before the file does: the file was cut off."
+            " Send it again.",
+            at=self._at,
+            expected="the sequence delimitation item that ends the pixel data",
+            found=f"end of file at byte {self._reader.size_bytes}",
+        )
+
+    def _broken_fragments(self, found: str) -> RefusedError:
+        return refused(
+            ReasonCode.DICOM_MALFORMED,
+            "The compressed pixel data is not a row of items: the file is damaged.",
+            at=self._at,
+            expected="an item or the end of the pixel data",
+            found=found,
+        )
+
+    def _overrun(self, tag: int, length: int, top: _Open) -> None:
+        if len(self._opened) > 1 and not self._reaches_file_end(top):
+            raise refused(
+                ReasonCode.DICOM_MALFORMED,
+                f"The element {_name(tag)} is longer than {top.kind.value} that contains it.",
+                at=self._at,
+                expected=f"an end at or before byte {top.end}",
+                found=f"a length of {length} bytes",
+            )
+        if self._walk.pixels is not None and tag not in PIXEL_TAGS and tag >> 16 > 0xFFFC:
+            raise self._trailing()
+        raise refused(
+            ReasonCode.DICOM_TRUNCATED,
+            f"The element {_name(tag)} ends beyond the end of the file: the file was cut off, or"
+            " the length is wrong. Send it again.",
+            at=self._at,
+            expected=f"{length} bytes of value",
+            found=f"end of file at byte {self._reader.size_bytes}",
+        )
+
+    def _reaches_file_end(self, top: _Open) -> bool:
+        return top.end == self._reader.size_bytes
+
+    def _is_sequence(self, tag: int, vr: bytes, value_at: int, length: int) -> bool:
+        if length < 8 or length > self._limits.max_sequence_bytes:
+            return False
+        if vr == b"SQ":
+            return True
+        # Without VRs only the content tells; private elements may hold anything.
+        if vr or tag >> 16 & 1 or not self._reader.holds(value_at, 4):
+            return False
+        return self._reader.take(value_at, 4) == b"\xfe\xff\x00\xe0"
+
+    def _keep(self, tag: int, vr: bytes, value_at: int, length: int) -> None:
+        if tag in PIXEL_TAGS:
+            if self.is_encapsulated and tag == PIXELS and length:
+                raise refused(
+                    ReasonCode.DICOM_MALFORMED,
+                    "The transfer syntax is a compressed one, but the pixel data is native.",
+                    at=self._at,
+                    expected="encapsulated pixel data of undefined length",
+                    found=f"a defined length of {length} bytes",
+                    owner=Owner.INSTRUMENT,
+                )
+            self._walk.pixels = PixelData(tag, value_at, length)
+        elif tag in self.wanted and length <= self._limits.max_value_bytes:
+            value = self._reader.take(value_at, length)
+            self._walk.values[tag] = RawValue(vr.decode("ascii"), value)
+
+    def _item(self, top: _Open) -> None:
+        tags, _, longs = _LITTLE if top.encoding.is_little_endian else _BIG
+        window, index = self._reader.window(self._at, 8)
+        group, number = tags.unpack_from(window, index)
+        (length,) = longs.unpack_from(window, index + 4)
+        tag = group << 16 | number
+        if tag == SEQUENCE_END and top.is_undefined:
+            self._opened.pop()
+            self._at += 8
+        elif tag != ITEM:
+            raise refused(
+                ReasonCode.DICOM_MALFORMED,
+                f"Something other than an item stands in {top.kind.value}: the structure is broken.",
+                at=self._at,
+                expected="an item or the end of the sequence",
+                found=_name(tag),
+            )
+        elif length == UNDEFINED and top.kind is _Kind.SEQUENCE:
+            self._at += 8
+            self._push(_Kind.ITEM, None, top.encoding)
+        elif self._at + 8 + length > top.end:
+            self._overrun(tag, length, top)
+        elif top.kind is _Kind.FRAGMENTS:
+            self._at += 8 + length
+        else:
+            self._at += 8
+            self._push(_Kind.ITEM, self._at + length, top.encoding)
+
+    def _no_room(self, top: _Open) -> None:
+        """Judge the fewer bytes than an element needs that a container has left."""
+        if top.kind is _Kind.DATA_SET and self._is_zero_to_the_end():
+            self._walk.zero_padding_at = self._at
+            return
+        if top.end < self._reader.size_bytes:
+            raise refused(
+                ReasonCode.DICOM_MALFORMED,
+                f"What is left of {top.kind.value} is too short to be an element: the structure is"
+                " broken.",
+                at=self._at,
+                expected=f"an element, or an end at byte {self._at}",
+                found=f"an end at byte {top.end}",
+            )
+        raise refused(
+            ReasonCode.DICOM_TRUNCATED,
+            f"The file ends in the middle of {top.kind.value}: it was cut off. Send it again.",
+            at=self._at,
+            expected="the rest of an element",
+            found=f"end of file at byte {self._reader.size_bytes}",
+        )
+
+    def _trailing(self) -> RefusedError:
+        return refused(
+            ReasonCode.DICOM_TRAILING_BYTES,
+            "After the pixel data come bytes that are no DICOM elements: something was appended to"
+            " the file, or its length is wrong.",
+            at=self._at,
+            expected="the end of the file, or further elements",
+            found=f"{self._reader.size_bytes - self._at} bytes",
+        )
+
+
+def _name(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"

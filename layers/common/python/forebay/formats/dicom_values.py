@@ -1,0 +1,145 @@
+"""Values of DICOM attributes, decoded from the bytes of their elements (PS3.5 section 6.2)."""
+
+import importlib
+import struct
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from forebay.formats.dicom_elements import RawValue
+
+__all__ = ["ATTRIBUTES", "IDENTITY", "PIXEL_ATTRIBUTES", "SUBJECT", "ValueDecoder"]
+
+IDENTITY: Final = {
+    "SOPClassUID": 0x00080016,
+    "SOPInstanceUID": 0x00080018,
+    "StudyInstanceUID": 0x0020000D,
+    "SeriesInstanceUID": 0x0020000E,
+}
+
+SUBJECT: Final = {
+    "AccessionNumber": (0x00080050, "SH"),
+    "ReferringPhysicianName": (0x00080090, "PN"),
+    "PatientName": (0x00100010, "PN"),
+    "PatientID": (0x00100020, "LO"),
+    "IssuerOfPatientID": (0x00100021, "LO"),
+    "PatientBirthDate": (0x00100030, "DA"),
+    "PatientSex": (0x00100040, "CS"),
+}
+"""What identifies a person or an order, with its value representation for implicit encoding."""
+
+ATTRIBUTES: Final = {
+    "SpecificCharacterSet": (0x00080005, "CS"),
+    "ImageType": (0x00080008, "CS"),
+    "InstanceCreationDate": (0x00080012, "DA"),
+    "InstanceCreationTime": (0x00080013, "TM"),
+    "StudyDate": (0x00080020, "DA"),
+    "SeriesDate": (0x00080021, "DA"),
+    "AcquisitionDate": (0x00080022, "DA"),
+    "ContentDate": (0x00080023, "DA"),
+    "AcquisitionDateTime": (0x0008002A, "DT"),
+    "StudyTime": (0x00080030, "TM"),
+    "SeriesTime": (0x00080031, "TM"),
+    "AcquisitionTime": (0x00080032, "TM"),
+    "ContentTime": (0x00080033, "TM"),
+    "Modality": (0x00080060, "CS"),
+    "PresentationIntentType": (0x00080068, "CS"),
+    "Manufacturer": (0x00080070, "LO"),
+    "InstitutionName": (0x00080080, "LO"),
+    "TimezoneOffsetFromUTC": (0x00080201, "SH"),
+    "StationName": (0x00081010, "SH"),
+    "StudyDescription": (0x00081030, "LO"),
+    "SeriesDescription": (0x0008103E, "LO"),
+    "InstitutionalDepartmentName": (0x00081040, "LO"),
+    "ManufacturerModelName": (0x00081090, "LO"),
+    "PatientIdentityRemoved": (0x00120062, "CS"),
+    "BodyPartExamined": (0x00180015, "CS"),
+    "SliceThickness": (0x00180050, "DS"),
+    "DeviceSerialNumber": (0x00181000, "LO"),
+    "SoftwareVersions": (0x00181020, "LO"),
+    "ProtocolName": (0x00181030, "LO"),
+    "PatientPosition": (0x00185100, "CS"),
+    "StudyID": (0x00200010, "SH"),
+    "SeriesNumber": (0x00200011, "IS"),
+    "AcquisitionNumber": (0x00200012, "IS"),
+    "InstanceNumber": (0x00200013, "IS"),
+    "FrameOfReferenceUID": (0x00200052, "UI"),
+    "Laterality": (0x00200060, "CS"),
+    "SamplesPerPixel": (0x00280002, "US"),
+    "PhotometricInterpretation": (0x00280004, "CS"),
+    "NumberOfFrames": (0x00280008, "IS"),
+    "Rows": (0x00280010, "US"),
+    "Columns": (0x00280011, "US"),
+    "BitsAllocated": (0x00280100, "US"),
+    "BitsStored": (0x00280101, "US"),
+    "PixelRepresentation": (0x00280103, "US"),
+    "BurnedInAnnotation": (0x00280301, "CS"),
+    "LossyImageCompression": (0x00282110, "CS"),
+    "PerformedProcedureStepStartDate": (0x00400244, "DA"),
+    "PerformedProcedureStepStartTime": (0x00400245, "TM"),
+}
+"""What a catalog and QIDO-RS (PS3.18 section 10.6) need, with the VR for implicit encoding."""
+
+_SINGLE: Final = frozenset({"LT", "ST", "UT", "UR"})
+_TEXT: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
+# In these a second byte may look like a backslash, so values are split after decoding.
+_MULTI_BYTE_WITH_BACKSLASH: Final = frozenset({"gb18030", "gbk", "shift_jis"})
+_PERSON_NAME_DELIMITERS: Final = frozenset("^=")
+_CONTROLS: Final = {code: None for code in (*range(32), 127)}
+_PIXEL_KEYWORDS: Final = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+)
+PIXEL_ATTRIBUTES: Final = {keyword: ATTRIBUTES[keyword] for keyword in _PIXEL_KEYWORDS}
+
+
+class ValueDecoder:
+    """Decodes values of one data set.
+
+    `repaired` collects keywords whose text was not in the declared character set, `suspect` those
+    whose value does not follow its value representation; neither holds a value.
+    """
+
+    def __init__(self, values: Mapping[int, RawValue], *, is_little_endian: bool) -> None:
+        self.repaired: list[str] = []
+        self.suspect: list[str] = []
+        self._values = values
+        self._order = "<" if is_little_endian else ">"
+        self._encodings: list[str] | None = None
+
+    def decode(self, wanted: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+        """Return str, int, float or lists of these, by keyword; without absent and empty ones."""
+        decoded = {}
+        for keyword, (tag, default_vr) in wanted.items():
+            raw = self._values.get(tag)
+            if raw is None:
+                continue
+            value = self._value(keyword, raw, default_vr)
+            if value not in ("", [], None):
+                decoded[keyword] = value
+        return decoded
+
+    def uid(self, tag: int) -> str | None:
+        """Return a UID as it stands, without padding; None when absent."""
+        raw = self._values.get(tag)
+        return None if raw is None else raw.value.rstrip(b"\0 ").decode("latin-1")
+
+    def _value(self, keyword: str, raw: RawValue, default_vr: str) -> Any:
+        vr = default_vr if raw.vr in ("", "UN") else raw.vr
+        if vr in _BINARY:
+            values: list[Any] = self._numbers(keyword, raw.value, _BINARY[vr])
+        else:
+            values = [_clean(text) for text in self._texts(keyword, raw.value, vr)]
+            if vr in ("IS", "DS"):
+                parse = _parse_integer if vr == "IS" else _parse_decimal
+                values = [self._parsed(keyword, text, parse) for text in values]
+            elif vr == "DA":
+                self._check_dates(keyword, values)
+        if not any(value != "" for value in values):
+            return None
+        return values[0] if len(values) == 1 else values
