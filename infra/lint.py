@@ -27,6 +27,9 @@ DEPLOYMENTS: Final[dict[str, dict[str, str]]] = {
 }
 """Settings that between them use every stack and construct."""
 
+# CDK writes a DependsOn on a role besides the reference that already orders it.
+_IGNORED: Final = ("W3005",)
+
 
 def synthesize(environment: dict[str, str], folder: Path) -> list[Path]:
     """Synthesize the app with some settings, without layers; return its templates."""
@@ -45,7 +48,7 @@ def main() -> int:
             for name, environment in DEPLOYMENTS.items()
             for template in synthesize(environment, Path(scratch) / name)
         ]
-        command = [sys.executable, "-m", "cfnlint.runner", "--non-zero-exit-code", "informational", "--"]
+        command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", *_IGNORED, "--"]
         return subprocess.run([*command, *templates], check=False).returncode  # noqa: S603 (ours)
 
 

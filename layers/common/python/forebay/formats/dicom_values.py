@@ -1,9 +1,11 @@
 """Values of DICOM attributes, decoded from the bytes of their elements (PS3.5 section 6.2)."""
 
-import importlib
+import math
+import re
 import struct
 import warnings
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any, Final
 
 from forebay.formats.dicom_elements import RawValue
@@ -80,12 +82,14 @@ ATTRIBUTES: Final = {
 }
 """What a catalog and QIDO-RS (PS3.18 section 10.6) need, with the VR for implicit encoding."""
 
-_SINGLE: Final = frozenset({"LT", "ST", "UT", "UR"})
+_SINGLE: Final = frozenset({"LT", "ST", "UR", "UT"})
 _TEXT: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
+_CHARACTER_SET: Final = 0x00080005
 # In these a second byte may look like a backslash, so values are split after decoding.
-_MULTI_BYTE_WITH_BACKSLASH: Final = frozenset({"gb18030", "gbk", "shift_jis"})
-_PERSON_NAME_DELIMITERS: Final = frozenset("^=")
+_BACKSLASH_CHARACTER_SETS: Final = re.compile(rb"GB18030|GBK|shift|sjis", re.IGNORECASE)
+# The form with dots is that of ACR-NEMA, still allowed when reading (PS3.5 table 6.2-1).
+_DATE: Final = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
 _CONTROLS: Final = {code: None for code in (*range(32), 127)}
 _PIXEL_KEYWORDS: Final = (
     "SamplesPerPixel",
@@ -143,3 +147,111 @@ class ValueDecoder:
         if not any(value != "" for value in values):
             return None
         return values[0] if len(values) == 1 else values
+
+    def _numbers(self, keyword: str, value: bytes, code: str) -> list[Any]:
+        size = struct.calcsize(code)
+        if len(value) % size:
+            self.suspect.append(keyword)
+            value = value[: len(value) // size * size]
+        return list(struct.unpack(f"{self._order}{len(value) // size}{code}", value))
+
+    def _parsed(self, keyword: str, text: str, parse: Callable[[str], float]) -> Any:
+        if not text:
+            return ""
+        try:
+            return parse(text)
+        except ValueError:
+            self.suspect.append(keyword)
+            return ""
+
+    def _check_dates(self, keyword: str, texts: list[str]) -> None:
+        if not all(_is_date(text) for text in texts if text):
+            self.suspect.append(keyword)
+
+    def _texts(self, keyword: str, value: bytes, vr: str) -> list[str]:
+        if vr in _SINGLE:
+            return [self._text(keyword, value, vr)]
+        if vr in _TEXT and not self._is_split_safe():
+            return self._text(keyword, value, vr).split("\\")
+        return [self._text(keyword, part, vr) for part in value.split(b"\\")]
+
+    def _text(self, keyword: str, value: bytes, vr: str) -> str:
+        if value.isascii() and b"\x1b" not in value:
+            return value.decode("ascii")
+        if vr not in _TEXT:
+            self.suspect.append(keyword)
+            return value.decode("ascii", errors="replace")
+        text, is_whole = _decode_text(value, self._python_encodings(), is_name=vr == "PN")
+        if not is_whole:
+            self.repaired.append(keyword)
+        return text
+
+    def _is_split_safe(self) -> bool:
+        raw = self._values.get(_CHARACTER_SET)
+        return raw is None or not _BACKSLASH_CHARACTER_SETS.search(raw.value)
+
+    def _python_encodings(self) -> list[str]:
+        if self._encodings is None:
+            raw = self._values.get(_CHARACTER_SET)
+            terms = raw.value.decode("ascii", errors="replace") if raw else ""
+            self._encodings, is_known = _encodings([term.strip("\0 ") for term in terms.split("\\")])
+            if not is_known:
+                self.repaired.append("SpecificCharacterSet")
+        return self._encodings
+
+
+def _encodings(terms: list[str]) -> tuple[list[str], bool]:
+    """Return Python encodings for the terms of a character set, and whether all were correct."""
+    # Most files are plain ASCII and never need pydicom, whose import dominates a cold start.
+    from pydicom.charset import convert_encodings  # noqa: PLC0415
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        encodings: list[str] = convert_encodings(terms)
+    return encodings, not caught
+
+
+def _decode_text(value: bytes, encodings: list[str], *, is_name: bool) -> tuple[str, bool]:
+    """Return decoded text, and whether every byte of it was in the declared character set."""
+    from pydicom.charset import decode_bytes, default_encoding  # noqa: PLC0415 - see _encodings
+    from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS  # noqa: PLC0415
+
+    delimiters = PN_DELIMS if is_name else TEXT_VR_DELIMS
+    parts = value.split(b"=") if is_name else [value]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            text = "=".join(decode_bytes(part, encodings, delimiters) for part in parts)
+        except (LookupError, ValueError):
+            return value.decode("latin-1"), False
+    is_declared = encodings[0] != default_encoding or len(encodings) > 1
+    return text, is_declared and not caught
+
+
+def _clean(text: str) -> str:
+    return text.translate(_CONTROLS).strip(" ")
+
+
+def _parse_integer(text: str) -> int:
+    number = float(text) if "." in text else int(text)
+    if number != int(number):
+        raise ValueError(text)
+    return int(number)
+
+
+def _parse_decimal(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _is_date(text: str) -> bool:
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return False
+    try:
+        date(int(match[1]), int(match[2]), int(match[3]))
+    except ValueError:
+        return False
+    return True
