@@ -4,6 +4,8 @@
 |---|---|
 | `settings` | what a deployer may choose, from CDK context and `FOREBAY_*` variables |
 | `steps` | every function at one glance: trigger, memory, timeout, batch, concurrency, layers |
+| `deployment` | which stacks, on what each stands |
+| `deployment` | which stacks, on what each stands |
 | `stacks/` | composition: storage, catalog, operations, ingest (and archive, in a second region) |
 | `constructs/` | house defaults, one construct per file |
 | `bundling` | builds Lambda layers without Docker, byte for byte reproducible |

@@ -12,7 +12,7 @@ from typing import Final
 
 from aws_cdk import App
 
-from app import compose
+from infra.deployment import compose
 from infra.settings import ROOT, Settings
 
 __all__ = ["main", "synthesize"]
@@ -48,8 +48,10 @@ def main() -> int:
             for name, environment in DEPLOYMENTS.items()
             for template in synthesize(environment, Path(scratch) / name)
         ]
-        command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", *_IGNORED, "--"]
-        return subprocess.run([*command, *templates], check=False).returncode  # noqa: S603 (ours)
+        cfn_lint = str(Path(sys.executable).with_name("cfn-lint"))
+        return subprocess.run(  # noqa: S603 (ours)
+            [cfn_lint, "--ignore-checks", *_IGNORED, "--", *templates], check=False
+        ).returncode
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@
 | `storage` | `Bucket<Zone>` for each zone, `SubjectKeyId` |
 | `catalog` | `TableName`, `HistoryTableName` |
 | `operations` | `AlarmTopicArn`, `DashboardName` |
-| `ingest` | `BusName`; `QueueUrl<Step>`, `DeadLetterUrl<Step>`, `FunctionName<Step>`, `LogGroup<Step>` |
-| | for each step that has one; `StateMachineArn<Pipeline>`, `StateMachineLogGroup<Pipeline>` |
+| `ingest` | `BusName`; for each step that has one: `QueueUrl<Step>`, `DeadLetterUrl<Step>`, |
+| | `FunctionName<Step>`, `LogGroup<Step>`; for each pipeline: `StateMachineArn<Pipeline>`, |
+| | `StateMachineLogGroup<Pipeline>` |
 | `archive` | `BucketArchive` |
 
 `<Zone>`, `<Step>` and `<Pipeline>` are the names of `forebay.names` (and the pipeline's folder) in

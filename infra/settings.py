@@ -95,7 +95,7 @@ class _Source:
 
     def get(self, name: str) -> str | None:
         """Return the environment's value, else the context's; empty means not set."""
-        value = self.environment.get(f"FOREBAY_{name.upper()}")
+        value: object = self.environment.get(f"FOREBAY_{name.upper()}")
         if value is None:
             value = self.context(f"forebay:{name}")
         if isinstance(value, list):

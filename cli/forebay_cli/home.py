@@ -78,6 +78,11 @@ class Home:
         return self.state / "uploads"
 
     @property
+    def demonstration(self) -> Path:
+        """The demonstration's data and its results."""
+        return self.state / "demo"
+
+    @property
     def synthesized(self) -> Path:
         """The cloud assembly of the local deployment."""
         return self.state / "cdk.out"

@@ -1,17 +1,26 @@
 """An alarm that tells somebody."""
 
+from dataclasses import dataclass
+
 from aws_cdk import Duration, aws_cloudwatch, aws_cloudwatch_actions, aws_sns
 from constructs import Construct
 
-__all__ = ["alarm"]
+__all__ = ["Bound", "alarm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A metric and what it should not be above."""
+
+    metric: aws_cloudwatch.Metric
+    above: float
 
 
 def alarm(
     scope: Construct,
     name: str,
+    bound: Bound,
     *,
-    above: float,
-    metric: aws_cloudwatch.Metric,
     tell: aws_sns.ITopic,
     meaning: str,
 ) -> aws_cloudwatch.Alarm:
@@ -23,8 +32,8 @@ def alarm(
     raised = aws_cloudwatch.Alarm(
         scope,
         name,
-        metric=metric.with_(period=Duration.minutes(1)),
-        threshold=above,
+        metric=bound.metric.with_(period=Duration.minutes(1)),
+        threshold=bound.above,
         comparison_operator=aws_cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
         evaluation_periods=10,
         datapoints_to_alarm=5,

@@ -6,7 +6,7 @@ from aws_cdk import RemovalPolicy, aws_iam, aws_lambda, aws_sns, aws_stepfunctio
 from constructs import Construct
 
 from infra.checks import acknowledge
-from infra.constructs.alarm import alarm
+from infra.constructs.alarm import Bound, alarm
 from infra.constructs.step_function import log_group
 from infra.settings import ROOT, Settings
 
@@ -72,8 +72,7 @@ class PipelineMachine(Construct):
         alarm(
             self,
             "FailedAlarm",
-            above=0,
-            metric=self.machine.metric_failed(),
+            Bound(self.machine.metric_failed(), above=0),
             tell=topic,
             meaning=f"A run of the pipeline {name} failed.",
         )

@@ -69,9 +69,7 @@ def _architecture(settings: Settings, target: Target) -> aws_lambda.Architecture
 
 @jsii.implements(ILocalBundling)
 class _LocalBundling:
-    def __init__(
-        self, folder: Path, target: Target, finish: Callable[[Path], None] | None
-    ) -> None:
+    def __init__(self, folder: Path, target: Target, finish: Callable[[Path], None] | None) -> None:
         self._folder = folder
         self._target = target
         self._finish = finish

@@ -5,7 +5,7 @@ from typing import Final
 from aws_cdk import Duration, aws_cloudwatch, aws_events, aws_events_targets, aws_sns, aws_sqs
 from constructs import Construct
 
-from infra.constructs.alarm import alarm
+from infra.constructs.alarm import Bound, alarm
 from infra.settings import Settings
 from infra.steps import VISIBILITY_FACTOR, StepSpec, physical_name
 
@@ -37,8 +37,10 @@ class DeadLetters(Construct):
         alarm(
             self,
             "DepthAlarm",
-            above=0,
-            metric=self.queue.metric_approximate_number_of_messages_visible(statistic="Maximum"),
+            Bound(
+                self.queue.metric_approximate_number_of_messages_visible(statistic="Maximum"),
+                above=0,
+            ),
             tell=topic,
             meaning=f"{spec.step} gave up on a message: forebay dead-letters shows why.",
         )
@@ -72,17 +74,15 @@ class StepQueue(Construct):
         )
         _age_alarm(self, self.queue, spec.age_alarm_s, topic, f"{spec.step} is falling behind.")
 
-    def receive(self, name: str, pattern: aws_events.EventPattern, bus: aws_events.IEventBus) -> None:
+    def receive(self, pattern: aws_events.EventPattern, bus: aws_events.IEventBus) -> None:
         """Receive a bus's events that match a pattern; undeliverable ones are dead letters too."""
         aws_events.Rule(
             self,
-            name,
+            "Rule",
             event_bus=bus,
             event_pattern=pattern,
             targets=[
-                aws_events_targets.SqsQueue(
-                    self.queue, dead_letter_queue=self.dead_letters.queue
-                )
+                aws_events_targets.SqsQueue(self.queue, dead_letter_queue=self.dead_letters.queue)
             ],
         )
 
@@ -93,8 +93,7 @@ def _age_alarm(
     return alarm(
         scope,
         "AgeAlarm",
-        above=seconds,
-        metric=queue.metric_approximate_age_of_oldest_message(statistic="Maximum"),
+        Bound(queue.metric_approximate_age_of_oldest_message(statistic="Maximum"), above=seconds),
         tell=topic,
         meaning=meaning,
     )

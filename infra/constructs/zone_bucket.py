@@ -122,7 +122,9 @@ def allow_key(role: aws_iam.IRole, key: aws_kms.IKey, service: str, *actions: st
         aws_iam.PolicyStatement(
             actions=list(actions),
             resources=[key.key_arn],
-            conditions={"StringEquals": {"kms:ViaService": f"{service}.{Aws.REGION}.amazonaws.com"}},
+            conditions={
+                "StringEquals": {"kms:ViaService": f"{service}.{Aws.REGION}.amazonaws.com"}
+            },
         )
     )
 
@@ -134,9 +136,7 @@ def bucket_name(settings: Settings, zone: Zone, region: str = Aws.REGION) -> str
 
 def allow_objects(role: aws_iam.IRole, *actions: str, keys: str) -> None:
     """Let a role do exactly these actions on the keys that an ARN pattern covers."""
-    role.add_to_principal_policy(
-        aws_iam.PolicyStatement(actions=list(actions), resources=[keys])
-    )
+    role.add_to_principal_policy(aws_iam.PolicyStatement(actions=list(actions), resources=[keys]))
     acknowledge_keys(role, keys, "Keys are not known in advance; prefix and actions are exact.")
 
 

@@ -80,9 +80,7 @@ class IngestStack(Stack):
                 source=["aws.s3"],
                 detail_type=["Object Created"],
                 detail={
-                    "bucket": {
-                        "name": [self._base.zones[zone].name for zone in LANDING_ZONES]
-                    }
+                    "bucket": {"name": [self._base.zones[zone].name for zone in LANDING_ZONES]}
                 },
             ),
         )
@@ -219,11 +217,12 @@ class IngestStack(Stack):
             functions={Step.RUN_READ_QC.value: step.function},
             topic=self._base.topic,
         )
+        arn, group = machine.machine.state_machine_arn, machine.log_group.log_group_name
         outputs.write(
             self,
             **{
-                outputs.of_pipeline("StateMachineArn", READ_QC): machine.machine.state_machine_arn,
-                outputs.of_pipeline("StateMachineLogGroup", READ_QC): machine.log_group.log_group_name,
+                outputs.of_pipeline("StateMachineArn", READ_QC): arn,
+                outputs.of_pipeline("StateMachineLogGroup", READ_QC): group,
             },
         )
         return machine
@@ -284,7 +283,6 @@ class IngestStack(Stack):
         queue = StepQueue(place, spec, self._settings, self._base.topic)
         ours = pattern.source == [EVENT_SOURCE]
         queue.receive(
-            "Rule",
             pattern,
             self.bus if ours else aws_events.EventBus.from_event_bus_name(place, "Bus", "default"),
         )

@@ -82,7 +82,7 @@ def _rules(zone: Zone) -> tuple[aws_s3.LifecycleRule, ...]:
 
 
 def _access_log(scope: Construct, settings: Settings) -> aws_s3.Bucket:
-    """Return the bucket of S3's server access logs, which cannot be encrypted with a key of ours."""
+    """Return the bucket of access logs; S3 cannot write those with a key of ours."""
     bucket = aws_s3.Bucket(
         scope,
         "AccessLog",

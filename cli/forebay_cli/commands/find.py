@@ -38,7 +38,7 @@ _SHOWN: Final = ("PatientID", "PatientName", "AccessionNumber")
 @click.option("--identifiers", is_flag=True, help="Show patient identifiers (default: masked).")
 @target_options
 @json_option
-def find(
+def find(  # noqa: PLR0913 - one parameter per option
     *,
     identifiers: bool,
     target: Target,

@@ -71,7 +71,8 @@ def bring_down(home: Home, *, purge: bool) -> bool:
     home.record.unlink(missing_ok=True)
     leftovers = [home.scratch, home.synthesized]
     if purge:
-        leftovers += [home.environment, home.certificates, home.logs, home.kept_state]
+        leftovers += [home.environment, home.certificates, home.logs]
+        leftovers += [home.kept_state, home.demonstration]
     for folder in leftovers:
         shutil.rmtree(folder, ignore_errors=True)
     return stopped

@@ -69,6 +69,8 @@ class DataSetWalk:
     """What a walk over a data set found."""
 
     values: dict[int, RawValue] = field(default_factory=dict)
+    tags: set[int] = field(default_factory=set)
+    oversized: list[int] = field(default_factory=list)
     pixels: PixelData | None = None
     last_tag: int = 0
     elements: int = 0
@@ -156,9 +158,7 @@ class _Walker:
                 expected=f"at most {self._limits.max_depth} levels",
             )
         parent_end = self._opened[-1].end
-        self._opened.append(
-            _Open(kind, parent_end if end is None else end, end is None, encoding)
-        )
+        self._opened.append(_Open(kind, parent_end if end is None else end, end is None, encoding))
 
     def _element(self, top: _Open) -> None:
         tags, shorts, longs = _LITTLE if top.encoding.is_little_endian else _BIG
@@ -215,6 +215,7 @@ class _Walker:
             self._check_first(tag, window, index)
         if tag > self._walk.last_tag and tag >> 16 > 2:
             self._walk.last_tag = tag
+            self._walk.tags.add(tag)
             return True
         if tag == 0 and self._walk.last_tag and self._is_zero_to_the_end():
             self._walk.zero_padding_at = self._at
@@ -434,7 +435,9 @@ class _Walker:
                     owner=Owner.INSTRUMENT,
                 )
             self._walk.pixels = PixelData(tag, value_at, length)
-        elif tag in self.wanted and length <= self._limits.max_value_bytes:
+        elif tag in self.wanted and length > self._limits.max_value_bytes:
+            self._walk.oversized.append(tag)
+        elif tag in self.wanted:
             value = self._reader.take(value_at, length)
             self._walk.values[tag] = RawValue(vr.decode("ascii"), value)
 

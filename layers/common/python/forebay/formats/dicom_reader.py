@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from forebay.domain.findings import Finding, Owner, ReasonCode
+from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.inspection import ByteSource
 from forebay.errors import Trouble
 
@@ -19,6 +19,7 @@ _SHORT_JUMP_BYTES: Final = 256 << 10
 class DicomLimits:
     """Bounds on what one inspection reads and does; hostile files meet them first.
 
+    `max_value_bytes`: a longer attribute is left out of the record.
     `max_sequence_bytes`: a longer sequence of defined length is stepped over, not walked.
     `refuse_polyglots`: False turns a preamble that makes the file executable into a warning.
     """
@@ -26,7 +27,7 @@ class DicomLimits:
     first_read_bytes: int = 64 << 10
     max_read_bytes: int = 64 << 20
     max_inflated_bytes: int = 128 << 20
-    max_value_bytes: int = 64 << 10
+    max_value_bytes: int = 4 << 10
     max_sequence_bytes: int = 4 << 20
     max_elements: int = 1_000_000
     max_depth: int = 64
@@ -36,9 +37,10 @@ class DicomLimits:
 class RefusedError(Exception):
     """The file is refused; carries the finding out of the depth of a parser."""
 
-    def __init__(self, finding: Finding) -> None:
+    def __init__(self, finding: Finding, verdict: Verdict = Verdict.INVALID) -> None:
         super().__init__(finding.message)
         self.finding = finding
+        self.verdict = verdict
 
 
 def refused(
@@ -49,10 +51,11 @@ def refused(
     expected: str = "",
     found: str = "",
     owner: Owner = Owner.SENDER,
+    verdict: Verdict = Verdict.INVALID,
 ) -> RefusedError:
     """Return the error that refuses a file for a reason at a byte offset."""
     position = "" if at is None else f"byte {at}"
-    return RefusedError(Finding(code, message, owner, position, expected, found))
+    return RefusedError(Finding(code, message, owner, position, expected, found), verdict)
 
 
 class RangeReader:

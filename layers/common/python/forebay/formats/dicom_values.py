@@ -194,7 +194,9 @@ class ValueDecoder:
         if self._encodings is None:
             raw = self._values.get(_CHARACTER_SET)
             terms = raw.value.decode("ascii", errors="replace") if raw else ""
-            self._encodings, is_known = _encodings([term.strip("\0 ") for term in terms.split("\\")])
+            self._encodings, is_known = _encodings(
+                [term.strip("\0 ") for term in terms.split("\\")]
+            )
             if not is_known:
                 self.repaired.append("SpecificCharacterSet")
         return self._encodings

@@ -6,7 +6,7 @@ layers with parsers and CEL are present only where they are needed. Handlers pas
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -53,6 +53,7 @@ class Wiring:
 
     settings: Settings
     clock: SystemClock = field(default_factory=SystemClock)
+    clients: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def catalog(self) -> DynamoCatalog:
@@ -141,13 +142,10 @@ class Wiring:
         return Inspector(self.catalog, self.store, self.clock, digest_chunks)
 
     def _client(self, service: str) -> Any:
-        # One client per service and process: creating one parses its model anew.
-        return _client(service)
-
-
-@cache
-def _client(service: str) -> Any:
-    return boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+        # One client per service: creating one parses its model anew.
+        if service not in self.clients:
+            self.clients[service] = boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+        return self.clients[service]
 
 
 @lru_cache(maxsize=1)

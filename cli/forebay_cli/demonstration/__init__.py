@@ -1,0 +1,1 @@
+"""The story `forebay demo` tells: its data, its course, and its ending."""
