@@ -14,23 +14,16 @@ import jsonschema
 import yaml
 from cel_expr_python import cel
 
+from forebay.domain.classification import FACT_TYPES
 from forebay.errors import PolicyError
+from forebay.names import POLICY_FILE, POLICY_PACKAGE, Zone
 from infra.settings import ROOT
 
 __all__ = ["POLICIES", "compile_policies", "write_policy"]
 
 POLICIES: Final = ROOT / "policies"
 
-_WHEN_VARIABLES: Final = {
-    "consent_state": cel.Type.STRING,
-    "kind": cel.Type.STRING,
-    "metadata": cel.Type.Map(cel.Type.STRING, cel.Type.DYN),
-    "pipeline_run_id": cel.Type.STRING,
-    "site": cel.Type.STRING,
-    "size_bytes": cel.Type.INT,
-    "source_system": cel.Type.STRING,
-}
-"""What a `when:` may speak of."""
+_CEL_TYPES: Final = {"string": cel.Type.STRING, "int": cel.Type.INT, "map": cel.Type.DYN}
 
 
 def compile_policies(folder: Path = POLICIES) -> dict[str, Any]:
@@ -51,13 +44,15 @@ def compile_policies(folder: Path = POLICIES) -> dict[str, Any]:
         _check_conditions(source, document)
         merged |= document
     _check_schema(folder / "schema.json", merged)
+    _check_classes(merged)
     return merged
 
 
 def write_policy(layer: Path, folder: Path = POLICIES) -> None:
-    """Write the compiled policies into a built layer, as `policies/policy.json`."""
-    target = layer / "policies" / "policy.json"
-    target.parent.mkdir(exist_ok=True)
+    """Write the compiled policies into a built layer, as a package of its own."""
+    target = layer / "python" / POLICY_PACKAGE / POLICY_FILE
+    target.parent.mkdir(parents=True)
+    (target.parent / "__init__.py").write_text('"""The compiled policy of this deployment."""\n')
     target.write_text(json.dumps(compile_policies(folder), indent=1, sort_keys=True) + "\n")
 
 
@@ -80,8 +75,20 @@ def _check_schema(schema: Path, document: dict[str, Any]) -> None:
         raise PolicyError(f"policies, at {place}: {error.message}")
 
 
+def _check_classes(document: dict[str, Any]) -> None:
+    """Check that classes live in zones that exist, and rules choose classes that exist."""
+    classes = document.get("classes") or {}
+    for name, chosen in classes.items():
+        if chosen.get("zone") not in set(Zone):
+            raise PolicyError(f"class {name}: there is no zone {chosen.get('zone')!r}.")
+    for rule in document.get("rules") or ():
+        if rule.get("class") not in classes:
+            raise PolicyError(f"rule {rule.get('name')!r}: no class {rule.get('class')!r}.")
+
+
 def _check_conditions(source: Path, document: dict[str, Any]) -> None:
-    environment = cel.NewEnv(variables=_WHEN_VARIABLES)
+    facts = {name: _CEL_TYPES[kind] for name, kind in FACT_TYPES.items()}
+    environment = cel.NewEnv(variables=facts)
     for place, condition in _conditions(document, ""):
         try:
             result = environment.compile(condition).return_type()

@@ -11,6 +11,8 @@ an environment variable `FOREBAY_<NAME>` overrides it. Defaults deploy to a clou
 | `alarm_email` | none | address that alarms are mailed to |
 | `log_retention_days` | 90 | log groups; one of the values CloudWatch Logs accepts |
 | `lock_days` | 365 | Object Lock default retention of ledger and archive (governance mode) |
+| `reserve_concurrency` | `true` | bound functions that no queue bounds by reserving concurrency; |
+| | | `false` in an account whose Lambda quota is still the 10 of a new account |
 | `sites` | none | site names, comma separated; each gets a put-only policy for its own prefix |
 | `python` | this one | interpreter that local layers are built for: the one MiniStack runs under |
 """
@@ -57,6 +59,7 @@ class Settings:
     alarm_email: str | None = None
     log_retention_days: int = 90
     lock_days: int = 365
+    reserve_concurrency: bool = True
     sites: tuple[str, ...] = ()
     python: Path = Path(sys.executable)
 
@@ -78,6 +81,7 @@ class Settings:
             alarm_email=_matching(values, "alarm_email", _EMAIL, "an e-mail address"),
             log_retention_days=_number(values, "log_retention_days", 90, _LOG_RETENTION_DAYS),
             lock_days=_number(values, "lock_days", 365, range(1, 36_501)),
+            reserve_concurrency=_yes(values, "reserve_concurrency", default=True),
             sites=_sites(values),
             python=_interpreter(values),
         )
@@ -135,6 +139,15 @@ def _number(values: _Source, name: str, default: int, allowed: range | tuple[int
         )
         raise _refused(name, value, choices)
     return int(value)
+
+
+def _yes(values: _Source, name: str, *, default: bool) -> bool:
+    value = values.get(name)
+    if value is None:
+        return default
+    if value.lower() not in {"true", "false"}:
+        raise _refused(name, value, "true or false")
+    return value.lower() == "true"
 
 
 def _sites(values: _Source) -> tuple[str, ...]:

@@ -52,7 +52,8 @@ class StepSpec:
     """One function.
 
     `batch` messages per invocation; `concurrency` is the most invocations at a time (for the
-    stream: parallel batches per shard); `age_alarm_s` is how old the oldest message may get.
+    stream: parallel batches per shard); `age_alarm_s` is how old the oldest message may get;
+    `invoked` means that a state machine calls it, not a queue.
     """
 
     step: Step
@@ -60,13 +61,13 @@ class StepSpec:
     batch: int
     concurrency: int
     age_alarm_s: int
-    extra_layer: str | None = None
+    extra_layers: tuple[str, ...] = ()
+    invoked: bool = False
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers, in the order in which Lambda merges them."""
-        extra = () if self.extra_layer is None else (self.extra_layer,)
-        return (Layer.COMMON, Layer.POWERTOOLS, *extra)
+        return (Layer.COMMON, Layer.POWERTOOLS, *self.extra_layers)
 
 
 def physical_name(prefix: str, step: Step) -> str:
@@ -74,19 +75,23 @@ def physical_name(prefix: str, step: Step) -> str:
     return f"{prefix}-{step.value.replace('_', '-')}"
 
 
+_DICOM: Final = (Layer.DICOM,)
+_READS: Final = (Layer.GENOMICS,)
+_POLICY: Final = (Layer.POLICY,)
+
 # What 10 landing files a second need: a register or place call is ~100 ms, a DICOM header ~200 ms,
 # a FASTQ pass one second per 70-80 MB (FACTS: network per environment), hence 15 min and 1 a batch.
 STEPS: Final[dict[Step, StepSpec]] = {
     spec.step: spec
     for spec in (
-        # step, Size(memory, timeout, local timeout), batch, at most, alarm age, extra layer
+        # step, Size(memory, timeout, local timeout), batch, at most, alarm age, extra layers
         StepSpec(Step.REGISTER_OBJECT, Size(512, 30, 15), 10, 20, 300),
-        StepSpec(Step.INSPECT_DICOM, Size(1024, 60, 20), 10, 20, 600, Layer.DICOM),
-        StepSpec(Step.INSPECT_GENOMICS, Size(2048, 900, 60), 1, 20, 3600, Layer.GENOMICS),
-        StepSpec(Step.PLACE_OBJECT, Size(1024, 900, 20), 5, 20, 1800, Layer.POLICY),
+        StepSpec(Step.INSPECT_DICOM, Size(1024, 60, 20), 10, 20, 600, _DICOM),
+        StepSpec(Step.INSPECT_GENOMICS, Size(2048, 900, 60), 1, 20, 3600, (*_READS, *_POLICY)),
+        StepSpec(Step.PLACE_OBJECT, Size(1024, 900, 20), 5, 20, 1800, _POLICY),
         StepSpec(Step.RELAY_CHANGES, Size(512, 60, 20), 100, 4, 300),
         StepSpec(Step.SUBMIT_PIPELINE, Size(512, 30, 15), 10, 5, 600),
-        StepSpec(Step.RUN_READ_QC, Size(2048, 900, 60), 1, 10, 3600, Layer.GENOMICS),
+        StepSpec(Step.RUN_READ_QC, Size(2048, 900, 60), 1, 10, 3600, _READS, invoked=True),
         StepSpec(Step.RECORD_PIPELINE, Size(512, 30, 15), 10, 5, 600),
     )
 }

@@ -43,7 +43,6 @@ class CatalogTable(Construct):
             deletion_protection=not settings.is_local,
             removal_policy=RemovalPolicy.DESTROY if settings.is_local else RemovalPolicy.RETAIN,
         )
-        self._indexes: list[str] = []
 
     def index(self, name: str, *, partition: str, sort: str, only: list[str] | None = None) -> None:
         """Add an index over two string attributes, projecting all others, or `only` these."""
@@ -56,17 +55,13 @@ class CatalogTable(Construct):
             else aws_dynamodb.ProjectionType.ALL,
             non_key_attributes=only,
         )
-        self._indexes.append(name)
 
     def allow(self, role: aws_iam.IRole, *operations: str) -> None:
-        """Let a role do exactly these operations (`GetItem`, …); Query reaches the indexes too."""
-        resources = [self.table.table_arn]
-        if "Query" in operations:
-            resources += [f"{self.table.table_arn}/index/{name}" for name in self._indexes]
+        """Let a role do exactly these operations (`GetItem`, …) on the table; no index."""
         role.add_to_principal_policy(
             aws_iam.PolicyStatement(
                 actions=[f"dynamodb:{operation}" for operation in operations],
-                resources=resources,
+                resources=[self.table.table_arn],
             )
         )
         # DynamoDB unwraps the table's key in the name of the caller, to read and to write alike.

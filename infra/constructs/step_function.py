@@ -6,7 +6,7 @@ from typing import Final
 from aws_cdk import Duration, RemovalPolicy, aws_iam, aws_lambda, aws_logs
 from constructs import Construct
 
-from forebay.names import DEFAULT_POLICY_PATH, ENV_POLICY_PATH, METRICS_NAMESPACE
+from forebay.names import METRICS_NAMESPACE
 from infra.checks import acknowledge
 from infra.constructs.python_layer import RUNTIME, PythonLayer
 from infra.settings import ROOT, Settings
@@ -30,7 +30,8 @@ class StepFunction(Construct):
 
     Defaults: a role of its own that may write its own log group and traces and nothing else; JSON
     logs with retention; active tracing by the service, while the X-Ray SDK is never imported
-    (it costs 0.4 s); sizes from `infra.steps`.
+    (it costs 0.4 s); sizes from `infra.steps`. Where no event source bounds how many run at
+    once, reserved concurrency does.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class StepFunction(Construct):
             role=self.role,
             memory_size=spec.size.memory_mb,
             timeout=Duration.seconds(spec.size.timeout(settings.profile)),
-            environment={**_environment(spec, settings), **environment},
+            environment={**_environment(spec), **environment},
+            reserved_concurrent_executions=_reserved(spec, settings),
             tracing=aws_lambda.Tracing.ACTIVE,
             log_group=self.log_group,
             logging_format=aws_lambda.LoggingFormat.JSON,
@@ -93,7 +95,11 @@ def log_group(scope: Construct, name: str, settings: Settings) -> aws_logs.LogGr
     return group
 
 
-def _environment(spec: StepSpec, settings: Settings) -> dict[str, str]:
+def _reserved(spec: StepSpec, settings: Settings) -> int | None:
+    return spec.concurrency if spec.invoked and settings.reserve_concurrency else None
+
+
+def _environment(spec: StepSpec) -> dict[str, str]:
     values = {
         "POWERTOOLS_SERVICE_NAME": spec.step.value,
         "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
@@ -102,17 +108,4 @@ def _environment(spec: StepSpec, settings: Settings) -> dict[str, str]:
     }
     if Layer.GENOMICS in spec.layers:
         values |= _GENOMICS_ENVIRONMENT
-    if Layer.POLICY in spec.layers:
-        values[ENV_POLICY_PATH] = _policy_path(spec, settings)
     return values
-
-
-def _policy_path(spec: StepSpec, settings: Settings) -> str:
-    """Return where the function finds the policy layer's file.
-
-    Lambda merges layers under `/opt`. MiniStack unpacks them side by side, `layer_0`, `layer_1`, …,
-    beside the working directory of the function.
-    """
-    if settings.is_local:
-        return DEFAULT_POLICY_PATH.replace("/opt", f"../layer_{spec.layers.index(Layer.POLICY)}")
-    return DEFAULT_POLICY_PATH

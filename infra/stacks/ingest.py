@@ -85,7 +85,7 @@ class IngestStack(Stack):
             ),
         )
         self._read_landing(role, *LANDING_ZONES)
-        self._base.catalog.allow(role, "BatchGetItem", "GetItem", "PutItem", "Query")
+        self._base.catalog.allow(role, "GetItem", "PutItem")
 
     def _wire_inspect_dicom(self) -> None:
         """Received DICOM → verified, quarantined, duplicate, conflict."""
@@ -114,6 +114,7 @@ class IngestStack(Stack):
         )
         self._read_landing(role, *LANDING_ZONES)
         self._claim_identity(role)
+        self._base.catalog.allow(role, "Query")  # whom a checksum file speaks of
 
     def _wire_place_object(self) -> None:
         """Outcomes → copies in their zone, tags, settled landing versions."""
@@ -150,8 +151,10 @@ class IngestStack(Stack):
                 "s3:GetObject",
                 "s3:GetObjectTagging",
                 "s3:GetObjectVersion",
+                "s3:GetObjectVersionTagging",
                 "s3:PutObject",
                 "s3:PutObjectTagging",
+                "s3:PutObjectVersionTagging",
                 under=keys,
             )
         self._base.catalog.allow(role, "GetItem", "UpdateItem")
@@ -189,8 +192,8 @@ class IngestStack(Stack):
                 ],
             )
         )
-        self._base.catalog.allow(step.role, "BatchWriteItem", "PutItem", "UpdateItem")
-        self._base.history.allow(step.role, "BatchWriteItem", "PutItem", "UpdateItem")
+        self._base.catalog.allow(step.role, "BatchWriteItem")
+        self._base.history.allow(step.role, "BatchWriteItem")
         self._base.zones[Zone.LEDGER].allow(step.role, "s3:PutObject", under="changes/*")
         self.bus.grant_put_events_to(step.role)
         outputs.write(
@@ -235,7 +238,7 @@ class IngestStack(Stack):
             environment={names.ENV_STATE_MACHINES: self.to_json_string(arns)},
             pattern=_changes(DetailType.OBJECT_PLACED, kind=["fastq"]),
         )
-        self._base.catalog.allow(role, "GetItem", "PutItem", "Query", "UpdateItem")
+        self._base.catalog.allow(role, "GetItem", "PutItem", "Query")
         role.add_to_principal_policy(
             aws_iam.PolicyStatement(
                 actions=["states:StartExecution"], resources=[machine.machine.state_machine_arn]
@@ -253,7 +256,7 @@ class IngestStack(Stack):
                 detail={"stateMachineArn": [machine.machine.state_machine_arn]},
             ),
         )
-        self._base.catalog.allow(role, "GetItem", "UpdateItem")
+        self._base.catalog.allow(role, "GetItem", "PutItem")
 
     def _build_layers(self) -> dict[str, PythonLayer]:
         """Build the layers here, beside their functions: their ARNs change with every version."""
@@ -305,7 +308,10 @@ class IngestStack(Stack):
         return built.role
 
     def _function(
-        self, place: Construct, step: Step, environment: Mapping[str, str]
+        self,
+        place: Construct,
+        step: Step,
+        environment: Mapping[str, str],
     ) -> StepFunction:
         """Build a step's function; every step knows the catalog, the state machine of the flow."""
         built = StepFunction(
@@ -334,7 +340,7 @@ class IngestStack(Stack):
     def _claim_identity(self, role: aws_iam.IRole) -> None:
         """Let a step move an object's state and claim an identity with it, in one transaction."""
         self._base.catalog.allow(
-            role, "ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"
+            role, "BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "UpdateItem"
         )
 
 

@@ -516,7 +516,13 @@ def checksum_of(algorithm: Algorithm, data: bytes) -> str:
         return f"{zlib.crc32(data):08x}"
     if algorithm.value in hashlib.algorithms_available:
         return hashlib.new(algorithm.value, data, usedforsecurity=False).hexdigest()
-    return hashlib.sha256(algorithm.value.encode() + data).hexdigest()[: 2 * DIGEST_BYTES[algorithm]]
+    stand_in = hashlib.sha256(algorithm.value.encode() + data).hexdigest()
+    return stand_in[: 2 * DIGEST_BYTES[algorithm]]
+
+
+def location_of(event: ObjectCreated) -> Location:
+    """Return the location an event speaks of."""
+    return Location(event.bucket, event.key, event.version_id)
 
 
 def any_number() -> int:
@@ -623,8 +629,8 @@ def any_reads_file(**fields: Any) -> ReadsFile:
         "lanes": ("1",),
         "names_digest": "0123",
     }
-    shape = {key: tuple(v) if isinstance(v, list) else v for key, v in (facts | fields).items()}
-    return ReadsFile(**shape)
+    shape: dict[str, Any] = facts | fields
+    return ReadsFile(**{k: tuple(v) if isinstance(v, list) else v for k, v in shape.items()})
 
 
 def any_reads_body(*, bases: bytes = b"", **fields: Any) -> bytes:

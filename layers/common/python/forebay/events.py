@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import unquote_plus
 
 from forebay.errors import MessageError
@@ -75,9 +75,10 @@ class ObjectChanged:
             detail = dict(envelope["detail"])
             detail.pop("schema_version", None)
             known = {k: v for k, v in detail.items() if k in cls.__dataclass_fields__}
-            known.setdefault("previous_state", "")
-            return cls(detail_type=DetailType(envelope["detail-type"]), **known)
-        except (KeyError, TypeError, ValueError) as exc:
+            # What was empty was left out: nothing before, no site in the key, no versioning.
+            empty = {"previous_state": "", "site": "", "version_id": ""}
+            return cls(detail_type=DetailType(envelope["detail-type"]), **empty | known)
+        except _WRONG_SHAPE as exc:
             raise MessageError(f"not a catalog change event: {exc}") from exc
 
 
@@ -120,6 +121,9 @@ class PipelineFinished:
 
 CatalogEvent = ObjectChanged | RunChanged
 
+# JSON of another shape shows itself in any of these; OverflowError is a size of `Infinity`.
+_WRONG_SHAPE: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+
 
 def read_json(body: str) -> dict[str, Any]:
     """Return the JSON object in a message body; raises MessageError."""
@@ -127,6 +131,8 @@ def read_json(body: str) -> dict[str, Any]:
         data = json.loads(body)
     except json.JSONDecodeError as exc:
         raise MessageError(f"the message is not JSON (character {exc.pos})") from exc
+    except (ValueError, RecursionError) as exc:
+        raise MessageError("the message is JSON that nobody means: too deep or too long") from exc
     if not isinstance(data, dict):
         raise MessageError("the message is JSON, but not an object")
     return data
@@ -149,7 +155,7 @@ def read_s3_events(body: str) -> tuple[ObjectCreated, ...]:
             for record in data["Records"]
             if record.get("eventName", "").removeprefix("s3:").startswith("ObjectCreated:")
         )
-    except (KeyError, TypeError, ValueError) as exc:
+    except _WRONG_SHAPE as exc:
         raise MessageError(f"not an S3 event: {exc!r}") from exc
 
 
@@ -165,7 +171,7 @@ def read_pipeline_event(body: str) -> PipelineFinished:
             stopped_at=data["time"],
             error=detail.get("error") or "",
         )
-    except (KeyError, TypeError) as exc:
+    except _WRONG_SHAPE as exc:
         raise MessageError(f"not a Step Functions status event: {exc!r}") from exc
 
 

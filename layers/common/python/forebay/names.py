@@ -84,10 +84,14 @@ ENV_BUS: Final = "FOREBAY_BUS"
 ENV_SUBJECT_KEY: Final = "FOREBAY_SUBJECT_KEY"
 """Id of the KMS HMAC key that turns patient identifiers into search tokens."""
 ENV_POLICY_PATH: Final = "FOREBAY_POLICY_PATH"
+"""Another compiled policy than the one of the policy layer."""
 ENV_STATE_MACHINES: Final = "FOREBAY_STATE_MACHINES"
 """JSON object: pipeline name → state machine ARN."""
 
-DEFAULT_POLICY_PATH: Final = "/opt/policies/policy.json"
+POLICY_PACKAGE: Final = "forebay_policy"
+POLICY_FILE: Final = "policy.json"
+"""The compiled policy lies in a package of its own, so that it is found wherever layers lie."""
+
 METRICS_NAMESPACE: Final = "Forebay"
 
 

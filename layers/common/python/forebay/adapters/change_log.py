@@ -40,7 +40,7 @@ class DynamoChangeLog:
         """
         entries = [history_entry(change) for change in changes]
         self._write_ledger(entries)
-        self._put(self.history_table, [_history_item(entry) for entry in entries])
+        self._put(self.history_table, _unique(_history_item(entry) for entry in entries))
         self._put(self.table, _unique(e for change in changes for e in search_entries(change)))
 
     def _write_ledger(self, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -99,7 +99,7 @@ def search_entries(change: RecordedChange) -> list[dict[str, Any]]:
     after = change.after
     entries: list[dict[str, Any]] = []
     if change.before is None:
-        entries.append({"pk": keys.SITES_PK, "sk": after.site or NO_DATE, "entity": "site"})
+        entries.append({"pk": keys.SITES_PK, "sk": after.site or keys.NO_SITE, "entity": "site"})
         entries += [
             {
                 "pk": keys.children_pk(parent),
@@ -165,9 +165,9 @@ def _study_entries(record: ObjectRecord) -> list[dict[str, Any]]:
     return entries
 
 
-def _history_item(entry: Mapping[str, Any]) -> Item:
+def _history_item(entry: Mapping[str, Any]) -> dict[str, Any]:
     pk, sk = keys.history_key(str(entry["object_id"]), int(entry["version"]))
-    return to_item({"pk": pk, "sk": sk, "schema_version": SCHEMA_VERSION, **entry})
+    return {"pk": pk, "sk": sk, "schema_version": SCHEMA_VERSION, **entry}
 
 
 def _unique(entries: Iterable[Mapping[str, Any]]) -> list[Item]:

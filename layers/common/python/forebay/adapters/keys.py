@@ -26,6 +26,8 @@ Key = tuple[str, str]
 STATE_SHARDS: Final = 4
 """Partitions per state and site in `by_state`: one takes about 1,000 writes a second."""
 SITES_PK: Final = "SITES"
+NO_SITE: Final = "-"
+"""Stands for the site of an object whose key names none; no real site may be called so."""
 STUDY_SK: Final = "STUDY"
 SERIES_PREFIX: Final = "SERIES#"
 DECLARED_SK: Final = "DECLARED"
@@ -75,7 +77,7 @@ def history_key(object_id: str, version: int) -> Key:
 
 def state_pk(state: State, shard: int, site: str) -> str:
     """Return the `by_state` partition of one state, shard and site."""
-    return f"{state.value}#{shard}#{site}"
+    return f"{state.value}#{shard}#{site or NO_SITE}"
 
 
 def shard_of(object_id: str) -> int:

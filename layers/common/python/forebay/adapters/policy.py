@@ -3,13 +3,15 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Final, Self
 
 from cel_expr_python import cel
 
 from forebay.domain.classification import FACT_TYPES, Classification
 from forebay.errors import PolicyError
+from forebay.names import POLICY_FILE, POLICY_PACKAGE
 
 _CEL_TYPES: Final = {
     "string": cel.Type.STRING,
@@ -42,7 +44,15 @@ class CelPolicy:
     rules: tuple[_Rule, ...]
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def deployed(cls) -> Self:
+        """Read the policy layer's policy; raises PolicyError when the layer is missing."""
+        try:
+            return cls.load(files(POLICY_PACKAGE) / POLICY_FILE)
+        except ModuleNotFoundError as exc:
+            raise PolicyError("this function was deployed without the policy layer") from exc
+
+    @classmethod
+    def load(cls, path: Traversable) -> Self:
         """Read the compiled policy; raises PolicyError when it is not one."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))

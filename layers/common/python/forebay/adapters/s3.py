@@ -56,6 +56,8 @@ class S3ObjectStore:
 
     def read_range(self, location: Location, start: int, length: int) -> bytes:
         """Return up to `length` bytes from `start`; b'' beyond the end."""
+        if length < 1:
+            return b""  # no HTTP range says "nothing": S3 would send everything
         try:
             answer = self.client.get_object(
                 **_address(location), Range=f"bytes={start}-{start + length - 1}"

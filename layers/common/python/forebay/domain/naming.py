@@ -30,6 +30,11 @@ def check_key(record: ObjectRecord) -> Finding | None:
     return None
 
 
+def is_safe_name(text: str) -> bool:
+    """Tell whether text may stand as a segment of a key."""
+    return _SAFE_NAME.fullmatch(text) is not None
+
+
 def zone_key(record: ObjectRecord) -> str:
     """Return the key of a verified object in its zone; derived from validated parts only."""
     metadata = record.metadata

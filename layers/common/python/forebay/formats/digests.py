@@ -18,7 +18,7 @@ _AWSCRT: Final = {Algorithm.CRC32C: "crc32c", Algorithm.CRC64NVME: "crc64nvme"}
 
 # Handing a chunk to another thread costs about as much as hashing this many bytes.
 _WORTH_A_THREAD_BYTES: Final = 64 << 10
-_QUEUED_CHUNKS: Final = 8
+_QUEUED_CHUNKS: Final = 32
 
 
 class MultiDigest:

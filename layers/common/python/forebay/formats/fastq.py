@@ -19,7 +19,7 @@ __all__ = ["DEFAULT_ALGORITHMS", "inspect_fastq"]
 
 DEFAULT_ALGORITHMS: Final = (Algorithm.MD5, Algorithm.SHA256)
 
-_PIECE_BYTES: Final = 1 << 20
+_PIECE_BYTES: Final = 256 << 10
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _FOREIGN_MAGIC: Final = (
@@ -105,7 +105,7 @@ class _Content:
         self._started = True
         self._foreign = next((kind for magic, kind in _FOREIGN_MAGIC if self._is(magic)), "")
         if self._is(_GZIP_MAGIC):
-            self._inflater = Inflater()
+            self._inflater = Inflater(output_bytes=_PIECE_BYTES)
         start, self._start = self._start, self._start[:_MAGIC_BYTES]
         return start
 

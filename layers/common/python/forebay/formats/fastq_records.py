@@ -1,9 +1,10 @@
 """The records of a FASTQ text: their rules, their statistics, and which line breaks a rule."""
 
 import hashlib
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.sequencing import ReadsFile
@@ -12,7 +13,11 @@ from forebay.formats.read_names import UNKNOWN, NameCensus
 
 __all__ = ["FastqRecords"]
 
-_BATCH_BYTES: Final = 1 << 20
+Bytes = NDArray[np.uint8]
+Signed = NDArray[np.int8]
+Offsets = NDArray[np.intp]
+
+_BATCH_BYTES: Final = 256 << 10
 # The longest nanopore reads known are a little over 4 million bases.
 _MAX_LINE_BYTES: Final = 8 << 20
 
@@ -27,16 +32,69 @@ _PHRED64_MIN: Final = 64
 _PHRED33_USUAL_MAX: Final = 74
 _PHRED64_USUAL_MAX: Final = 106
 _QUALITIES: Final = bytes(range(_QUALITY_MIN, _QUALITY_MAX + 1))
+_HEAD, _SEQUENCE, _PLUS, _QUALITY = range(4)
+_OTHER: Final = 0x80
+_LINE_FEED: Final = 10
+_SPACE: Final = 32
+_PLUS_SIGN: Final = 43
+_AT: Final = 64
+_DELETE: Final = b"\x7f"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-class _Batch(NamedTuple):
-    """Whole records, as four lists of lines without line ends."""
+class _Batch:
+    """Whole records whose heads, plus lines and lengths keep the rules, as one array."""
 
-    heads: list[bytes]
-    sequences: list[bytes]
-    pluses: list[bytes]
-    qualities: list[bytes]
+    def __init__(self, text: bytes, lengths: Offsets) -> None:
+        self.text = text
+        self.reads = len(lengths) // 4
+        self.lengths = lengths[_SEQUENCE::4]
+        self.bases = int(np.sum(self.lengths))
+        self._characters = np.frombuffer(text, dtype=np.uint8)
+        self._runs = np.ones(2 * len(lengths), dtype=np.intp)
+        self._runs[0::2] = lengths
+
+    @classmethod
+    def of(cls, text: bytes, ends: Offsets) -> Self | None:
+        """Return the batch, given where lines end, or None when a record breaks a rule of form."""
+        characters = np.frombuffer(text, dtype=np.uint8)
+        starts = np.zeros_like(ends)
+        starts[1:] = ends[:-1] + 1
+        lengths = ends - starts
+        is_formed = (
+            text.isascii()
+            and bool(np.all(characters[starts[_HEAD::4]] == _AT))
+            and bool(np.all(characters[starts[_PLUS::4]] == _PLUS_SIGN))
+            and int(np.min(lengths[_HEAD::4])) > 1
+            and np.array_equal(lengths[_SEQUENCE::4], lengths[_QUALITY::4])
+            and (int(np.max(lengths[_PLUS::4])) == 1 or _plus_lines_agree(text))
+            and int(np.max(lengths)) <= _MAX_LINE_BYTES
+        )
+        return cls(text, lengths) if is_formed else None
+
+    def heads(self) -> bytes:
+        """Return the first lines, with their line ends."""
+        is_head = self._spread((1, 1, 0, 0, 0, 0, 0, 0)).view(np.bool_)
+        return self._characters[is_head].tobytes()
+
+    def sequences(self) -> bytes:
+        """Return the bases of all reads."""
+        sequence = self.only(_SEQUENCE)
+        return sequence[sequence >= 0].tobytes()
+
+    def only(self, line: int) -> Signed:
+        """Return all characters, negative unless they are in that line of their record.
+
+        Characters are ASCII, so the eighth bit is free; one pass over everything is far cheaper
+        than copying the lines together.
+        """
+        marks = [_OTHER] * 8
+        marks[2 * line] = 0
+        return (self._characters | self._spread(tuple(marks))).view(np.int8)
+
+    def _spread(self, marks: tuple[int, ...]) -> Bytes:
+        """Repeat marks, one for each of the four lines and their line ends, over the text."""
+        return np.repeat(np.tile(np.array(marks, dtype=np.uint8), self.reads), self._runs)
 
 
 class FastqRecords:
@@ -122,56 +180,62 @@ class FastqRecords:
 
     def _consume(self) -> None:
         text = b"".join(self._pending)
-        lines = text.split(b"\n")
-        whole = (len(lines) - 1) // 4 * 4
-        rest = b"\n".join(lines[whole:])
-        too_long = any(len(line) > _MAX_LINE_BYTES for line in lines[whole:])
-        del lines[whole:]
+        ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _LINE_FEED)
+        whole = len(ends) // 4 * 4
+        cut = int(ends[whole - 1]) + 1 if whole else 0
+        rest = text[cut:]
         self._pending = [rest]
         self._pending_bytes = len(rest)
         self._due_bytes = len(rest) + _BATCH_BYTES
-        if lines:
-            self._take(lines, text[: len(text) - len(rest)])
-        if too_long and self.finding is None:
+        if whole:
+            self._take(text[:cut] if rest else text, ends[:whole])
+        if self.finding is None and any(len(x) > _MAX_LINE_BYTES for x in rest.split(b"\n")):
             self.finding = self._broken(self._line, _LINE_TOO_LONG)
             self.gave_up = True
 
-    def _take(self, lines: list[bytes], text: bytes) -> None:
+    def _take(self, text: bytes, ends: Offsets) -> None:
+        """Take whole records, given where their lines end."""
         if b"\r" in text:
-            bare = [line.removesuffix(b"\r") for line in lines]
-            self._crlf_lines += sum(map(len, lines)) - sum(map(len, bare))
-            lines = bare
-            text = b"\n".join(lines) + b"\n"
-        batch = _Batch(lines[0::4], lines[1::4], lines[2::4], lines[3::4])
-        if not (_is_well_formed(batch) and self._count(batch)):
-            self.finding = self._locate(batch)
+            self._crlf_lines += text.count(b"\r\n")
+            text = text.replace(b"\r\n", b"\n")
+            ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _LINE_FEED)
+        batch = _Batch.of(text, ends)
+        heads = batch.heads() if batch else b""
+        if batch is None or not _are_printable(heads) or not self._count(batch):
+            self.finding = self._locate(text)
             return
         self._hashing.submit(self._content.update, text)
-        self._names.take(batch.heads)
-        self._line += len(lines)
+        self._names.take(heads, batch.reads)
+        self._line += len(ends)
 
     def _count(self, batch: _Batch) -> bool:
         """Add a batch to the statistics; False when a letter or a quality is not allowed."""
-        sequence = b"".join(batch.sequences)
-        odd = self._tally.odd_letters(sequence)
-        if odd and not odd.isalnum():
-            return False
-        if odd and not self._odd_letters_line:
-            first = next(i for i, each in enumerate(batch.sequences) if _odd_letters(each))
-            self._odd_letters_line = self._line + 4 * first + 1
-        return self._tally.add_qualities(b"".join(batch.qualities), batch.sequences)
+        if not self._tally.add_bases(batch):
+            odd = _odd_letters(batch.sequences())
+            if odd and not odd.isalnum():
+                return False
+            if odd and not self._odd_letters_line:
+                self._odd_letters_line = self._first_odd(batch.text)
+        return self._tally.add_qualities(batch)
 
-    def _locate(self, batch: _Batch) -> Finding:
-        """Return the finding on the first record of a batch that breaks a rule."""
-        for index, (head, sequence, plus, quality) in enumerate(zip(*batch, strict=True)):
+    def _first_odd(self, text: bytes) -> int:
+        sequences = text.split(b"\n")[1::4]
+        first = next(i for i, sequence in enumerate(sequences) if _odd_letters(sequence))
+        return self._line + 4 * first + 1
+
+    def _locate(self, text: bytes) -> Finding:
+        """Return the finding on the first record of whole records that breaks a rule."""
+        lines = text.split(b"\n")
+        for index in range(0, len(lines) - 1, 4):
+            head, sequence, plus, quality = lines[index : index + 4]
             broken = _broken_rule(head, sequence, plus, quality)
             if broken is not None:
                 offset, rule = broken
-                line = self._line + 4 * index + offset
-                at_end = not self._ends_in_newline and index == len(batch.heads) - 1
+                at_end = not self._ends_in_newline and index + 5 == len(lines)
                 if at_end and rule is _LENGTHS_DIFFER and len(quality) < len(sequence):
                     rule = _CUT_OFF
-                return self._broken(line, rule, found=_shape(rule, sequence, quality))
+                found = _shape(rule, sequence, quality)
+                return self._broken(self._line + index + offset, rule, found=found)
         raise AssertionError("a batch was refused, but none of its records")
 
     def _unfinished(self, rest: bytes) -> Finding:
@@ -268,27 +332,26 @@ class _Tally:
             extra["q30_fraction_offset64"] = self.fraction(self._q30_phred64)
         return extra
 
-    def odd_letters(self, sequence: bytes) -> bytes:
-        """Count the letters of sequences; return those that are not in the alphabet."""
+    def add_bases(self, batch: _Batch) -> bool:
+        """Count reads and bases; False when some are none of A, C, G, T and N."""
         # Without bit 5 a lower-case letter is its upper case, and nothing else becomes a letter.
-        letters = np.frombuffer(sequence, dtype=np.uint8) & 0xDF
+        letters = batch.only(_SEQUENCE) & ~0x20
         a, c, g, t, n = (int(np.count_nonzero(letters == letter)) for letter in b"ACGTN")
+        shortest, longest = int(np.min(batch.lengths)), int(np.max(batch.lengths))
+        self.min_length = min(self.min_length, shortest) if self.reads else shortest
+        self.max_length = max(self.max_length, longest)
+        self.reads += batch.reads
+        self.bases += batch.bases
         self.gc += c + g
         self.n += n
-        return b"" if a + c + g + t + n == len(sequence) else _odd_letters(sequence)
+        return a + c + g + t + n == batch.bases
 
-    def add_qualities(self, quality: bytes, sequences: list[bytes]) -> bool:
-        """Count qualities and lengths; False when a quality is out of range."""
-        lengths = list(map(len, sequences))
-        shortest = min(lengths)
-        self.min_length = min(self.min_length, shortest) if self.reads else shortest
-        self.max_length = max(self.max_length, *lengths) if lengths else self.max_length
-        self.reads += len(lengths)
-        self.bases += len(quality)
-        if not quality:
+    def add_qualities(self, batch: _Batch) -> bool:
+        """Count qualities; False when one is out of range."""
+        if not batch.bases:
             return True
-        scores = np.frombuffer(quality, dtype=np.uint8)
-        low, high = int(np.min(scores)), int(np.max(scores))
+        scores = batch.only(_QUALITY)
+        low, high = int(np.min(scores.view(np.uint8))), int(np.max(scores))
         self._quality_min = min(self._quality_min, low)
         self._quality_max = max(self._quality_max, high)
         self.q20 += int(np.count_nonzero(scores >= _QUALITY_MIN + 20))
@@ -448,28 +511,16 @@ def _quality_warnings(record: ReadsFile) -> list[Finding]:
     ]
 
 
-def _is_well_formed(batch: _Batch) -> bool:
-    """Tell fast whether heads, plus lines and lengths of all records keep the rules."""
-    heads = b"\n".join(batch.heads)
-    return (
-        heads.startswith(b"@")
-        and heads.count(b"\n@") == len(batch.heads) - 1
-        and min(map(len, batch.heads)) > 1
-        and heads.isascii()
-        and _has_no_controls(heads, line_feeds=len(batch.heads) - 1)
-        and (
-            batch.pluses.count(b"+") == len(batch.pluses)
-            or all(map(_is_plus, batch.pluses, batch.heads))
-        )
-        and list(map(len, batch.sequences)) == list(map(len, batch.qualities))
-    )
+def _plus_lines_agree(text: bytes) -> bool:
+    lines = text.split(b"\n")
+    return all(map(_is_plus, lines[_PLUS::4], lines[_HEAD::4]))
 
 
-def _has_no_controls(heads: bytes, *, line_feeds: int) -> bool:
+def _are_printable(heads: bytes) -> bool:
+    """Tell whether head lines hold nothing but printable characters and tabs."""
     codes = np.frombuffer(heads, dtype=np.uint8)
-    if int(np.count_nonzero(codes < 32)) != line_feeds:
-        return all(_is_printable(head) for head in heads.split(b"\n"))
-    return b"" not in heads
+    controls = int(np.count_nonzero(codes < _SPACE)) - heads.count(b"\n") - heads.count(b"\t")
+    return controls == 0 and _DELETE not in heads
 
 
 def _is_printable(head: bytes) -> bool:
@@ -491,8 +542,10 @@ def _broken_rule(
     odd = _odd_letters(sequence)
     checks = (
         (0, _broken_head(head)),
+        (0, _LINE_TOO_LONG if len(head) > _MAX_LINE_BYTES else None),
         (2, None if plus.startswith(b"+") else _PLUS_MISSING),
         (2, None if _is_plus(plus, head) else _PLUS_DIFFERS),
+        (1, _LINE_TOO_LONG if len(sequence) > _MAX_LINE_BYTES else None),
         (3, None if len(sequence) == len(quality) else _LENGTHS_DIFFER),
         (1, _NOT_BASES if odd and not odd.isalnum() else None),
         (3, _NOT_QUALITIES if quality.translate(None, _QUALITIES) else None),

@@ -63,6 +63,7 @@ _DIALECTS: Final = (
     ("nanopore", _NANOPORE),
     ("ion-torrent", _ION),
 )
+_COMMENT: Final = re.compile(rb"[ \t][^\n]*")
 _ELEMENT_INSTRUMENT: Final = re.compile(rb"AV\d{6}")
 _MATE_IN_COMMENT: Final = frozenset({"illumina-1.8", "element"})
 
@@ -98,17 +99,17 @@ class NameCensus:
         self._pairs_match = True
         self._waiting_for_mate = b""
 
-    def take(self, heads: list[bytes]) -> None:
-        """Count header lines, with their `@` and without line ends."""
-        lines = b"\n".join(heads) + b"\n"
-        names = _without_comments(lines, heads)
-        self._count_origins(names, len(heads))
-        self._count_mates(lines, names)
-        bare = names.replace(b"/1\n", b"\n").replace(b"/2\n", b"\n")
-        self._hashing.submit(self._sha256.update, bare)
+    def take(self, heads: bytes, reads: int) -> None:
+        """Count head lines, with their `@` and line feeds."""
+        names = _without_comments(heads)
+        self._count_origins(names, reads)
+        self._count_mates(heads, names, reads)
+        if b"/" in names:
+            names = names.replace(b"/1\n", b"\n").replace(b"/2\n", b"\n")
+        self._hashing.submit(self._sha256.update, names)
         if self._pairs_match:
-            self._match_pairs(bare)
-        self._reads += len(heads)
+            self._match_pairs(names)
+        self._reads += reads
 
     @property
     def is_interleaved(self) -> bool:
@@ -143,11 +144,20 @@ class NameCensus:
                     self.has_many_origins = True
                     return
 
-    def _count_mates(self, lines: bytes, names: bytes) -> None:
-        in_comment = any(each.dialect in _MATE_IN_COMMENT for each in self.origins)
-        for number in ("1", "2", "3", "4"):
-            if (in_comment and f" {number}:".encode() in lines) or f"/{number}\n".encode() in names:
+    def _count_mates(self, heads: bytes, names: bytes, reads: int) -> None:
+        if any(each.dialect in _MATE_IN_COMMENT for each in self.origins):
+            self._find_mates(heads, b" %s:", reads)
+        if b"/" in names:
+            self._find_mates(names, b"/%s\n", reads)
+
+    def _find_mates(self, text: bytes, form: bytes, reads: int) -> None:
+        # Once all reads are accounted for there is no need to look for other mates.
+        for number in sorted("1234", key=lambda number: number not in self.read_numbers):
+            if count := text.count(form % number.encode()):
                 self.read_numbers.add(number)
+                reads -= count
+                if reads <= 0:
+                    return
 
     def _match_pairs(self, bare: bytes) -> None:
         names = bare.split(b"\n")
@@ -158,9 +168,14 @@ class NameCensus:
         self._pairs_match = names[0::2] == names[1::2]
 
 
-def _without_comments(lines: bytes, heads: list[bytes]) -> bytes:
-    if b"\t" in lines:
-        return b"\n".join([head.split(None, 1)[0] for head in heads]) + b"\n"
-    if b" " in lines:
-        return b"\n".join([head.partition(b" ")[0] for head in heads]) + b"\n"
-    return lines
+def _without_comments(heads: bytes) -> bytes:
+    """Return head lines without what follows the first space or tab."""
+    if b"\t" not in heads and b" " in heads:
+        # Reads of one sample mostly share one comment.
+        at = heads.index(b" ")
+        bare = heads.replace(heads[at : heads.index(b"\n", at) + 1], b"\n")
+        if b" " not in bare:
+            return bare
+    if b"\t" in heads or b" " in heads:
+        return _COMMENT.sub(b"", heads)
+    return heads

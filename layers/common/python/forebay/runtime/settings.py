@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from forebay.errors import ConfigurationError
 from forebay.names import (
-    DEFAULT_POLICY_PATH,
     ENV_BUS,
     ENV_HISTORY_TABLE,
     ENV_POLICY_PATH,
@@ -53,9 +52,10 @@ class Settings:
         return self._required(ENV_SUBJECT_KEY)
 
     @property
-    def policy_path(self) -> Path:
-        """Where the compiled policy lies."""
-        return Path(self.environment.get(ENV_POLICY_PATH, DEFAULT_POLICY_PATH))
+    def policy_path(self) -> Path | None:
+        """Another compiled policy than that of the policy layer, None for the layer's."""
+        text = self.environment.get(ENV_POLICY_PATH, "")
+        return Path(text) if text else None
 
     @property
     def buckets(self) -> dict[Zone, str]:

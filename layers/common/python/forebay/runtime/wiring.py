@@ -71,7 +71,8 @@ class Wiring:
         # CEL's library is in the policy layer, which most functions do not have.
         from forebay.adapters.policy import CelPolicy  # noqa: PLC0415
 
-        return CelPolicy.load(self.settings.policy_path)
+        path = self.settings.policy_path
+        return CelPolicy.load(path) if path else CelPolicy.deployed()
 
     @cached_property
     def register_object(self) -> RegisterObject:
@@ -127,10 +128,9 @@ class Wiring:
         self, parse_reads: ParseReads, parse_checksums: ParseChecksums, digest_chunks: DigestChunks
     ) -> InspectGenomics:
         """Build the inspect_genomics step around its parsers."""
-        declarations = RecordDeclarations(self.catalog, self.clock, parse_checksums)
-        return InspectGenomics(
-            self._inspector(digest_chunks), parse_reads, declarations, self.classifier
-        )
+        inspector = self._inspector(digest_chunks)
+        declarations = RecordDeclarations(inspector, parse_checksums)
+        return InspectGenomics(inspector, parse_reads, declarations, self.classifier)
 
     def run_read_qc(self, measure: "MeasurePair") -> "RunReadQc":
         """Build the read QC pipeline's only step around its measurement."""

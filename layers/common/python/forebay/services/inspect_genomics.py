@@ -8,6 +8,7 @@ from forebay.domain.classification import facts_of
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import Algorithm, merged
+from forebay.domain.naming import is_safe_name
 from forebay.domain.objects import Kind, ObjectRecord
 from forebay.domain.sequencing import ReadsFile, parse_reads_name
 from forebay.domain.states import State
@@ -95,11 +96,15 @@ class InspectGenomics:
         data = b"".join(self.inspector.chunks(before))
         digests, _ = self.inspector.digest_chunks([data], [Algorithm.SHA256])
         after = replace(before, digests=merged(before.digests, digests))
+        after, judgement = self.inspector.judge(after, declarations)
+        if judgement.finding:
+            # A damaged list must not speak of others.
+            return self.inspector.quarantine(before, after, [judgement.finding], declarations)
         findings, metadata = self.record_declarations(before, data)
         after = replace(after, metadata=metadata)
         if findings:
             return self.inspector.quarantine(before, after, findings, declarations)
-        return self._whole(before, after, declarations)
+        return self.inspector.verify(before, after, [digest_claim(after)], declarations)
 
     def _whole(
         self, before: ObjectRecord, after: ObjectRecord, declarations: Declarations
@@ -154,7 +159,9 @@ def _file_name(record: ObjectRecord) -> str:
 def _run_name(reads: ReadsFile) -> str:
     parts = (reads.instruments, reads.runs, reads.flow_cells)
     if all(len(part) == 1 for part in parts):
-        return "_".join(part[0] for part in parts)
+        name = "_".join(part[0] for part in parts)
+        # It stands in keys, and read names may hold anything.
+        return name if is_safe_name(name) else UNKNOWN_RUN
     return UNKNOWN_RUN
 
 

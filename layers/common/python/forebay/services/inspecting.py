@@ -86,7 +86,8 @@ class Inspector:
 
     def chunks(self, record: ObjectRecord) -> Iterator[bytes]:
         """Stream the stored bytes of the record's version."""
-        return self.store.chunks(record.location, CHUNK_BYTES)
+        # The landing copy may have expired; the placed copy was proven equal.
+        return self.store.chunks(record.placed or record.location, CHUNK_BYTES)
 
     def read_digests(self, record: ObjectRecord, algorithms: Iterable[Algorithm]) -> ObjectRecord:
         """Return the record with digests computed by reading the object once."""
@@ -181,9 +182,7 @@ class Inspector:
         same = same_bytes(after.digests, holder.digests)
         if same is None:
             after = self.read_digests(after, ())
-            # The holder's landing copy may have expired; its placed copy was proven equal.
-            kept = replace(holder, location=holder.placed or holder.location)
-            same = same_bytes(after.digests, self.read_digests(kept, ()).digests)
+            same = same_bytes(after.digests, self.read_digests(holder, ()).digests)
         facts = {
             "original_id": holder.object_id,
             "digests": after.digests,

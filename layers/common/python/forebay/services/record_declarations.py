@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from forebay.domain.arrivals import checksum_target
+from forebay.domain.arrivals import checksum_target, read_key
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.integrity import Digest, Witness, judge, merged
-from forebay.domain.objects import ObjectRecord, is_newer, place_id
+from forebay.domain.objects import Kind, ObjectRecord, is_newer, place_id
 from forebay.domain.states import State
-from forebay.services.ports import Catalog, Change, Clock
+from forebay.names import Zone
+from forebay.services.inspecting import Inspector
+from forebay.services.ports import Change, Declarations
 
 
 class DeclaredEntry(Protocol):
@@ -51,8 +53,7 @@ class ParseChecksums(Protocol):
 class RecordDeclarations:
     """Record the declarations of one checksum file and act on the objects they speak of."""
 
-    catalog: Catalog
-    clock: Clock
+    inspector: Inspector
     parse: ParseChecksums
 
     def __call__(
@@ -77,10 +78,9 @@ class RecordDeclarations:
     ) -> dict[str, list[Digest]]:
         key = record.location.key
         folder = key.rpartition("/")[0]
-        sidecar_of = checksum_target(key) if len(entries) == 1 else ""
+        sidecar_of = _sidecar_of(key, entries)
         targets: dict[str, list[Digest]] = {}
         for entry in entries:
-            # A sidecar speaks of its neighbour whatever path its writer's machine had.
             target = sidecar_of or f"{folder}/{entry.path.removeprefix('./')}"
             # Named by place, so that a corrected checksum file replaces what the first one said.
             source = place_id(record.location.bucket, key)
@@ -90,29 +90,48 @@ class RecordDeclarations:
         return targets
 
     def _declare(self, bucket: str, key: str, digests: Sequence[Digest]) -> None:
-        declared = self.catalog.declare(bucket, key, digests).digests
-        versions = self.catalog.versions_of(bucket, key)
+        catalog = self.inspector.catalog
+        declared = catalog.declare(bucket, key, digests)
+        versions = catalog.versions_of(bucket, key)
         latest = _latest(versions) if versions else None
         if latest and latest.state is State.DUPLICATE:
-            latest = self.catalog.get(latest.original_id)
+            latest = catalog.get(latest.original_id)
         if latest:
             self._reconsider(latest, declared)
 
-    def _reconsider(self, record: ObjectRecord, declared: Sequence[Digest]) -> None:
+    def _reconsider(self, record: ObjectRecord, declared: Declarations) -> None:
         """Act on the latest version of a key that arrived before its checksum file."""
-        if record.state is State.AWAITING_DIGEST or _may_be_cleared(record, declared):
-            moved = record.moved_to(State.RECEIVED, self.clock.now(), finding=None)
+        if record.state is State.AWAITING_DIGEST or _may_be_cleared(record, declared.digests):
+            # The copy in quarantine stays there, but is no longer where this object is kept.
+            now = self.inspector.clock.now()
+            moved = record.moved_to(State.RECEIVED, now, finding=None, held=None)
         elif record.state in (State.VERIFIED, State.PLACED) and not _was_declared(record):
             moved = self._with_late_evidence(record, declared)
         else:
             return
-        self.catalog.apply(Change(record, moved))
+        self.inspector.catalog.apply(Change(record, moved))
 
-    def _with_late_evidence(self, record: ObjectRecord, declared: Sequence[Digest]) -> ObjectRecord:
-        finding = judge(declared, record.evidence).finding
-        if finding:
-            return record.moved_to(State.QUARANTINED, self.clock.now(), finding=finding)
-        return record.amended(digests=merged(record.digests, declared))
+    def _with_late_evidence(self, record: ObjectRecord, declared: Declarations) -> ObjectRecord:
+        judged, judgement = self.inspector.judge(record, declared)
+        if judgement.finding:
+            now = self.inspector.clock.now()
+            facts = {"finding": judgement.finding, "digests": judged.digests}
+            return record.moved_to(State.QUARANTINED, now, **facts)
+        return record.amended(digests=judged.digests)
+
+
+def _sidecar_of(key: str, entries: Sequence[DeclaredEntry]) -> str:
+    """Return the key a sidecar speaks of by its own name, '' when its line names another file.
+
+    `reads.fastq.gz.md5` speaks of its neighbour whatever the file was called on its writer's
+    machine; `sample.md5` is a list that happens to hold one line.
+    """
+    target = checksum_target(key)
+    if len(entries) != 1 or not target:
+        return ""
+    written = entries[0].path.rpartition("/")[2]
+    is_reads = read_key(Zone.LANDING_GENOMICS, target).kind is Kind.FASTQ
+    return target if is_reads or written in ("", target.rpartition("/")[2]) else ""
 
 
 def _latest(versions: Sequence[ObjectRecord]) -> ObjectRecord:

@@ -1,0 +1,67 @@
+"""The deployed whole, and the command line pointed at it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forebay.adapters.catalog_reader import CatalogReader
+from forebay.domain.objects import ObjectRecord
+from forebay.domain.states import State
+from forebay_cli.deployment import Deployment
+
+FOREBAY = str(Path(sys.executable).parent / "forebay")
+PATIENCE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The deployed whole, and the command line pointed at it."""
+
+    home: Path
+    deployment: Deployment
+    reader: CatalogReader
+
+    def forebay(self, *arguments: str, expect: int = 0) -> Any:
+        """Run a command with `--json`; return what it printed."""
+        done = subprocess.run(
+            [FOREBAY, *arguments, "--json"],
+            env=os.environ | {"FOREBAY_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == expect, f"{arguments}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+        return lines[0] if len(lines) == 1 else lines
+
+    def counts(self, site: str) -> dict[str, int]:
+        """Return how many objects of a site are in each state."""
+        found = {
+            state.value: len(self.reader.in_state(state, sites=[site], limit=5000))
+            for state in State
+        }
+        return {state: count for state, count in found.items() if count}
+
+    def records(self, site: str, state: State) -> list[ObjectRecord]:
+        """Return the records of a site in a state."""
+        return self.reader.objects(self.reader.in_state(state, sites=[site], limit=5000))
+
+    def settle(self, site: str, expected: dict[str, int]) -> None:
+        """Wait until a site's objects stand as expected, and stay so."""
+        self.until(
+            lambda: self.counts(site) == expected, lambda: f"{self.counts(site)}, not {expected}"
+        )
+
+    @staticmethod
+    def until(done: Callable[[], bool], describe: Callable[[], str] = lambda: "") -> None:
+        """Wait for a condition; fail with a description when patience ends."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not done():
+            assert time.monotonic() < deadline, describe()
+            time.sleep(0.5)

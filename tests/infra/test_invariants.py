@@ -1,0 +1,517 @@
+"""What holds for every resource of a kind, whoever adds the next one."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from forebay.names import Step
+from infra.steps import STEPS, VISIBILITY_FACTOR
+from infra.settings import Profile
+
+SNAPSHOT = Path(__file__).with_name("stateful_logical_ids.json")
+
+STATEFUL = ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key")
+
+# Actions for which AWS knows no resource; each is acknowledged where it is granted.
+RESOURCELESS = {
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    "dynamodb:ListStreams",
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+}
+
+
+class Resource(Protocol):
+    stack: str
+    logical_id: str
+    type: str
+    body: dict[str, Any]
+    properties: dict[str, Any]
+
+
+class Deployment(Protocol):
+    profile: str
+    templates: dict[str, dict[str, Any]]
+
+    def all(self, *types: str) -> list[Resource]: ...
+    def statements(self, resource: Resource) -> list[dict[str, Any]]: ...
+    def role_statements(self) -> list[tuple[Resource, dict[str, Any]]]: ...
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def names(value: Any) -> str:
+    """The logical id that a Ref or GetAtt names."""
+    if "Ref" in value:
+        return str(value["Ref"])
+    return str(value["Fn::GetAtt"][0])
+
+
+def refuses_plain_http(statement: dict[str, Any]) -> bool:
+    return (
+        statement["Effect"] == "Deny"
+        and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+        and statement["Principal"] in ({"AWS": "*"}, "*")
+    )
+
+
+def queues_refusing_plain_http(deployment: Deployment) -> set[str]:
+    return {
+        names(queue)
+        for policy in deployment.all("AWS::SQS::QueuePolicy")
+        if any(map(refuses_plain_http, deployment.statements(policy)))
+        for queue in policy.properties["Queues"]
+    }
+
+
+def dead_letter_queues(deployment: Deployment) -> set[str]:
+    redriven = {
+        names(queue.properties["RedrivePolicy"]["deadLetterTargetArn"])
+        for queue in deployment.all("AWS::SQS::Queue")
+        if "RedrivePolicy" in queue.properties
+    }
+    failed = {
+        names(mapping.properties["DestinationConfig"]["OnFailure"]["Destination"])
+        for mapping in deployment.all("AWS::Lambda::EventSourceMapping")
+        if "DestinationConfig" in mapping.properties
+    }
+    return redriven | failed
+
+
+def alarmed_queues(deployment: Deployment, metric: str) -> set[str]:
+    return {
+        names(dimension["Value"])
+        for alarm in deployment.all("AWS::CloudWatch::Alarm")
+        if alarm.properties["MetricName"] == metric
+        for dimension in alarm.properties["Dimensions"]
+        if dimension["Name"] == "QueueName"
+    }
+
+
+# ---- what must outlive the code
+
+
+def test_every_bucket_is_versioned_encrypted_and_closed_to_the_public(
+    deployment: Deployment,
+) -> None:
+    for bucket in deployment.all("AWS::S3::Bucket"):
+        rules = bucket.properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        default = rules[0]["ServerSideEncryptionByDefault"]
+        is_access_log = bucket.logical_id.startswith("AccessLog")
+        assert default["SSEAlgorithm"] == ("AES256" if is_access_log else "aws:kms"), bucket
+        assert is_access_log or rules[0]["BucketKeyEnabled"] is True, bucket
+        assert bucket.properties["VersioningConfiguration"]["Status"] == "Enabled", bucket
+        assert set(bucket.properties["PublicAccessBlockConfiguration"].values()) == {True}, bucket
+        ownership = bucket.properties["OwnershipControls"]["Rules"]
+        assert ownership == [{"ObjectOwnership": "BucketOwnerEnforced"}], bucket
+
+
+def test_every_bucket_refuses_plain_http(deployment: Deployment) -> None:
+    secure = {
+        (policy.stack, names(policy.properties["Bucket"]))
+        for policy in deployment.all("AWS::S3::BucketPolicy")
+        if any(map(refuses_plain_http, deployment.statements(policy)))
+    }
+    buckets = {(b.stack, b.logical_id) for b in deployment.all("AWS::S3::Bucket")}
+    assert buckets == secure
+
+
+def test_every_bucket_aborts_stale_uploads(deployment: Deployment) -> None:
+    for bucket in deployment.all("AWS::S3::Bucket"):
+        days = [
+            rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]
+            for rule in bucket.properties["LifecycleConfiguration"]["Rules"]
+            if "AbortIncompleteMultipartUpload" in rule
+        ]
+        assert len(days) == 1, bucket
+        assert 2 <= days[0] <= 7, bucket
+
+
+def test_every_cloud_zone_writes_access_logs(cloud: Deployment) -> None:
+    for bucket in cloud.all("AWS::S3::Bucket"):
+        if bucket.stack == "storage" and not bucket.logical_id.startswith("AccessLog"):
+            assert "LoggingConfiguration" in bucket.properties, bucket
+
+
+def test_landing_expires_only_what_is_settled(deployment: Deployment) -> None:
+    landing = [b for b in deployment.all("AWS::S3::Bucket") if "Landing" in b.logical_id]
+    assert len(landing) == 2
+    for bucket in landing:
+        expiring = [
+            rule
+            for rule in bucket.properties["LifecycleConfiguration"]["Rules"]
+            if {"ExpirationInDays", "NoncurrentVersionExpiration"} & rule.keys()
+        ]
+        tags = [{"Key": "forebay:landing", "Value": "settled"}]
+        assert [rule["TagFilters"] for rule in expiring] == [tags], bucket
+
+
+def test_landing_tells_eventbridge_without_a_custom_resource(deployment: Deployment) -> None:
+    telling = {
+        b.logical_id
+        for b in deployment.all("AWS::S3::Bucket")
+        if "NotificationConfiguration" in b.properties
+    }
+    assert len(telling) == 2
+    assert all("Landing" in logical_id for logical_id in telling)
+    types = Counter(
+        body["Type"] for t in deployment.templates.values() for body in t["Resources"].values()
+    )
+    assert not [kind for kind in types if kind.startswith("Custom::")]
+    assert types["AWS::Lambda::Function"] == len(Step)
+
+
+def test_ledger_and_archive_are_locked(cloud: Deployment) -> None:
+    for bucket in cloud.all("AWS::S3::Bucket"):
+        locked = any(part in bucket.logical_id for part in ("Ledger", "Archive"))
+        assert bucket.properties.get("ObjectLockEnabled", False) is locked, bucket
+
+
+def test_every_table_recovers_to_a_point_in_time_and_has_a_key_of_ours(
+    deployment: Deployment,
+) -> None:
+    for table in deployment.all("AWS::DynamoDB::Table"):
+        recovery = table.properties["PointInTimeRecoverySpecification"]
+        assert recovery["PointInTimeRecoveryEnabled"] is True, table
+        assert table.properties["SSESpecification"]["SSEEnabled"] is True, table
+        assert "KMSMasterKeyId" in table.properties["SSESpecification"], table
+        assert table.properties["BillingMode"] == "PAY_PER_REQUEST", table
+        protected = table.properties.get("DeletionProtectionEnabled", False)
+        assert protected is (deployment.profile == "cloud"), table
+
+
+def test_every_stateful_resource_is_kept_in_the_cloud_and_deleted_locally(
+    deployment: Deployment,
+) -> None:
+    wanted = "Retain" if deployment.profile == "cloud" else "Delete"
+    for resource in deployment.all(*STATEFUL):
+        assert resource.body["DeletionPolicy"] == wanted, resource
+        assert resource.body["UpdateReplacePolicy"] == wanted, resource
+
+
+def test_every_symmetric_key_rotates(deployment: Deployment) -> None:
+    for key in deployment.all("AWS::KMS::Key"):
+        is_mac = key.properties.get("KeyUsage") == "GENERATE_VERIFY_MAC"
+        assert key.properties.get("EnableKeyRotation", False) is not is_mac, key
+
+
+def test_logical_ids_of_stateful_resources_do_not_change(cloud: Deployment) -> None:
+    """A new logical id is a new, empty bucket: CloudFormation would replace the old one."""
+    now = {
+        stack: sorted(r.logical_id for r in cloud.all(*STATEFUL) if r.stack == stack)
+        for stack in sorted(cloud.templates)
+    }
+    now = {stack: ids for stack, ids in now.items() if ids}
+    assert now == json.loads(SNAPSHOT.read_text("utf-8"))
+
+
+# ---- queues
+
+
+def test_every_queue_is_encrypted_and_refuses_plain_http(deployment: Deployment) -> None:
+    secure = queues_refusing_plain_http(deployment)
+    for queue in deployment.all("AWS::SQS::Queue"):
+        assert queue.properties["SqsManagedSseEnabled"] is True, queue
+        assert queue.logical_id in secure, queue
+
+
+def test_every_queue_has_a_dead_letter_queue_or_is_one(deployment: Deployment) -> None:
+    dead = dead_letter_queues(deployment)
+    for queue in deployment.all("AWS::SQS::Queue"):
+        assert (queue.logical_id in dead) is not ("RedrivePolicy" in queue.properties), queue
+        assert queue.properties["MessageRetentionPeriod"] == 14 * 86_400, queue
+    assert len(dead) == len(Step) - 1  # run_read_qc has neither queue nor stream
+
+
+def test_every_queue_has_an_age_alarm_and_every_dead_letter_queue_a_depth_alarm(
+    deployment: Deployment,
+) -> None:
+    queues = {queue.logical_id for queue in deployment.all("AWS::SQS::Queue")}
+    assert alarmed_queues(deployment, "ApproximateAgeOfOldestMessage") == queues
+    visible = alarmed_queues(deployment, "ApproximateNumberOfMessagesVisible")
+    assert visible == dead_letter_queues(deployment)
+
+
+def test_every_alarm_tells_the_encrypted_topic_and_says_what_it_means(
+    deployment: Deployment,
+) -> None:
+    (topic,) = deployment.all("AWS::SNS::Topic")
+    assert "KmsMasterKeyId" in topic.properties
+    for alarm in deployment.all("AWS::CloudWatch::Alarm"):
+        for actions in ("AlarmActions", "OKActions"):
+            (action,) = alarm.properties[actions]
+            assert topic.logical_id in action["Fn::ImportValue"], alarm
+        assert alarm.properties["AlarmDescription"].endswith("."), alarm
+        assert "Metrics" not in alarm.properties, f"{alarm}: MiniStack knows no metric math"
+
+
+def test_every_rule_keeps_what_it_cannot_deliver(deployment: Deployment) -> None:
+    for rule in deployment.all("AWS::Events::Rule"):
+        for target in rule.properties["Targets"]:
+            assert names(target["DeadLetterConfig"]["Arn"]) in dead_letter_queues(deployment), rule
+
+
+def test_a_message_stays_hidden_long_enough_for_its_function(deployment: Deployment) -> None:
+    functions = {f.logical_id: f for f in deployment.all("AWS::Lambda::Function")}
+    queues = {q.logical_id: q for q in deployment.all("AWS::SQS::Queue")}
+    factor = VISIBILITY_FACTOR[Profile(deployment.profile)]
+    for mapping in deployment.all("AWS::Lambda::EventSourceMapping"):
+        source = mapping.properties["EventSourceArn"]
+        if "Fn::GetAtt" not in source:
+            continue  # the catalog's stream, of another stack
+        timeout = functions[names(mapping.properties["FunctionName"])].properties["Timeout"]
+        hidden = queues[names(source)].properties["VisibilityTimeout"]
+        assert hidden == timeout * factor <= 43_200, mapping
+
+
+def test_every_event_source_reports_partial_failures(deployment: Deployment) -> None:
+    for mapping in deployment.all("AWS::Lambda::EventSourceMapping"):
+        types = mapping.properties["FunctionResponseTypes"]
+        assert types == ["ReportBatchItemFailures"], mapping
+
+
+# ---- functions
+
+
+def test_every_step_is_one_function(deployment: Deployment) -> None:
+    deployed = {f.properties["FunctionName"] for f in deployment.all("AWS::Lambda::Function")}
+    assert deployed == {f"forebay-{step.replace('_', '-')}" for step in Step}
+    assert set(STEPS) == set(Step)
+
+
+def test_every_function_has_its_own_role(deployment: Deployment) -> None:
+    functions = deployment.all("AWS::Lambda::Function")
+    roles = {names(function.properties["Role"]) for function in functions}
+    assert len(roles) == len(functions)
+
+
+def test_every_function_logs_json_to_a_group_with_retention(deployment: Deployment) -> None:
+    groups = {g.logical_id: g for g in deployment.all("AWS::Logs::LogGroup")}
+    used = []
+    for function in deployment.all("AWS::Lambda::Function"):
+        logging = function.properties["LoggingConfig"]
+        assert logging["LogFormat"] == "JSON", function
+        used.append(names(logging["LogGroup"]))
+    assert len(set(used)) == len(used)
+    assert set(used) <= set(groups)
+    for group in groups.values():
+        assert group.properties["RetentionInDays"] == 90, group
+
+
+def test_every_function_is_traced_without_the_xray_sdk(deployment: Deployment) -> None:
+    for function in deployment.all("AWS::Lambda::Function"):
+        assert function.properties["TracingConfig"] == {"Mode": "Active"}, function
+        variables = function.properties["Environment"]["Variables"]
+        assert variables["POWERTOOLS_TRACE_DISABLED"] == "true", function
+
+
+def test_every_function_has_bounded_concurrency(deployment: Deployment) -> None:
+    bounded = {
+        names(mapping.properties["FunctionName"])
+        for mapping in deployment.all("AWS::Lambda::EventSourceMapping")
+        if mapping.properties.get("ScalingConfig", {}).get("MaximumConcurrency")
+        or mapping.properties.get("ParallelizationFactor")
+    }
+    for function in deployment.all("AWS::Lambda::Function"):
+        reserved = function.properties.get("ReservedConcurrentExecutions")
+        assert (function.logical_id in bounded) is not bool(reserved), function
+
+
+def test_cloud_functions_run_on_graviton_with_the_runtime_their_layers_are_for(
+    cloud: Deployment,
+) -> None:
+    for function in cloud.all("AWS::Lambda::Function"):
+        assert function.properties["Architectures"] == ["arm64"], function
+        assert function.properties["Runtime"] == "python3.13", function
+    for layer in cloud.all("AWS::Lambda::LayerVersion"):
+        assert layer.properties["CompatibleArchitectures"] == ["arm64"], layer
+        assert layer.properties["CompatibleRuntimes"] == ["python3.13"], layer
+
+
+# ---- permissions
+
+
+def test_no_role_has_a_managed_policy(deployment: Deployment) -> None:
+    for role in deployment.all("AWS::IAM::Role"):
+        assert "ManagedPolicyArns" not in role.properties, role
+
+
+def test_no_policy_has_a_wildcard_action(deployment: Deployment) -> None:
+    for policy, statement in deployment.role_statements():
+        for action in as_list(statement["Action"]):
+            assert "*" not in action, f"{policy}: {action}"
+
+
+def test_only_actions_without_a_resource_are_allowed_on_all(deployment: Deployment) -> None:
+    for policy, statement in deployment.role_statements():
+        if "*" in as_list(statement["Resource"]):
+            assert set(as_list(statement["Action"])) <= RESOURCELESS, f"{policy}: {statement}"
+
+
+def test_every_grant_on_a_data_key_goes_through_a_service(deployment: Deployment) -> None:
+    for policy, statement in deployment.role_statements():
+        actions = set(as_list(statement["Action"]))
+        if any(action.startswith("kms:") for action in actions) and actions != {"kms:GenerateMac"}:
+            assert "kms:ViaService" in json.dumps(statement["Condition"]), f"{policy}: {statement}"
+
+
+@pytest.mark.parametrize(
+    ("action", "allowed"),
+    [
+        ("s3:DeleteObject", set()),
+        ("s3:DeleteObjectVersion", set()),
+        ("s3:BypassGovernanceRetention", set()),
+        ("s3:PutObject", {"PlaceObject", "RelayChanges", "RunReadQc"}),
+        ("s3:PutObjectVersionTagging", {"PlaceObject"}),
+        ("dynamodb:DeleteItem", set()),
+        ("dynamodb:Scan", set()),
+        ("kms:GenerateMac", {"InspectDicom"}),
+        ("events:PutEvents", {"RelayChanges"}),
+        ("states:StartExecution", {"SubmitPipeline"}),
+        ("lambda:InvokeFunction", {"PipelineReadQc"}),
+    ],
+)
+def test_an_action_is_only_for_those_who_need_it(
+    cloud: Deployment, action: str, allowed: set[str]
+) -> None:
+    holders = {
+        policy.logical_id.split("Function")[0].split("Role")[0]
+        for policy, statement in cloud.role_statements()
+        if policy.stack == "ingest" and action in as_list(statement["Action"])
+    }
+    assert holders == allowed
+
+
+def test_a_site_may_only_put_below_its_own_prefix(cloud: Deployment) -> None:
+    policies = cloud.all("AWS::IAM::ManagedPolicy")
+    assert len(policies) == 2
+    for policy in policies:
+        site = policy.properties["ManagedPolicyName"].removeprefix("forebay-site-")
+        objects, _ = cloud.statements(policy)
+        assert set(objects["Action"]) == {
+            "s3:PutObject",
+            "s3:AbortMultipartUpload",
+            "s3:ListMultipartUploadParts",
+        }
+        for resource in objects["Resource"]:
+            assert json.dumps(resource).endswith(f'/{site}/*"]]}}'), resource
+
+
+# ---- the flow
+
+
+def test_the_relay_takes_only_objects_and_runs_and_never_gives_up_silently(
+    deployment: Deployment,
+) -> None:
+    (relay,) = [
+        mapping.properties
+        for mapping in deployment.all("AWS::Lambda::EventSourceMapping")
+        if "StartingPosition" in mapping.properties
+    ]
+    (only,) = relay["FilterCriteria"]["Filters"]
+    wanted = {"dynamodb": {"NewImage": {"entity": {"S": ["object", "pipeline_run"]}}}}
+    assert json.loads(only["Pattern"]) == wanted
+    assert relay["StartingPosition"] == "TRIM_HORIZON"
+    assert relay["BisectBatchOnFunctionError"] is True
+    assert relay["MaximumRetryAttempts"] > 0
+    assert 0 < relay["MaximumRecordAgeInSeconds"] < 24 * 3600
+    assert "OnFailure" in relay["DestinationConfig"]
+
+
+def test_no_step_is_woken_by_two_rules_and_none_by_its_own_result(cloud: Deployment) -> None:
+    patterns = {
+        rule.logical_id.split("Queue")[0]: rule.properties["EventPattern"]
+        for rule in cloud.all("AWS::Events::Rule")
+    }
+    assert patterns["InspectDicom"]["detail"] == {"kind": ["dicom"]}
+    assert patterns["InspectGenomics"]["detail"] == {"kind": [{"anything-but": ["dicom"]}]}
+    assert patterns["SubmitPipeline"]["detail-type"] == ["ObjectPlaced"]
+    assert "ObjectPlaced" not in patterns["PlaceObject"]["detail-type"]
+    assert len(patterns) == len(cloud.all("AWS::Events::Rule")) == 6
+
+
+def test_the_catalog_streams_both_images_and_has_its_two_indexes(deployment: Deployment) -> None:
+    (catalog,) = [
+        t.properties for t in deployment.all("AWS::DynamoDB::Table") if "Catalog" in t.logical_id
+    ]
+    assert catalog["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    indexes = {
+        index["IndexName"]: (
+            [part["AttributeName"] for part in index["KeySchema"]],
+            index["Projection"]["ProjectionType"],
+        )
+        for index in catalog["GlobalSecondaryIndexes"]
+    }
+    assert indexes == {
+        "by_state": (["state_pk", "state_sk"], "INCLUDE"),
+        "by_group": (["group_pk", "group_sk"], "ALL"),
+    }
+
+
+# ---- deployments
+
+
+def test_the_cloud_needs_no_account_to_synthesize(cloud: Deployment) -> None:
+    text = json.dumps(cloud.templates)
+    assert "000000000000" not in text
+    assert '"Ref": "AWS::AccountId"' in text
+
+
+def test_the_local_profile_leaves_out_only_the_second_region(
+    cloud: Deployment, local: Deployment
+) -> None:
+    assert set(cloud.templates) - set(local.templates) == {"archive"}
+
+
+def test_zones_are_replicated_to_the_archive_only_where_there_is_one(
+    cloud: Deployment, local: Deployment
+) -> None:
+    def replicated(deployment: Deployment) -> set[str]:
+        return {
+            bucket.logical_id.removesuffix(bucket.logical_id[-14:])
+            for bucket in deployment.all("AWS::S3::Bucket")
+            if "ReplicationConfiguration" in bucket.properties
+        }
+
+    assert replicated(local) == set()
+    assert replicated(cloud) == {"ZoneClinical", "ZoneGenomics"}
+
+
+@pytest.mark.parametrize(
+    ("stack", "outputs"),
+    [
+        ("storage", {"BucketLandingImaging", "BucketLedger", "SubjectKeyId"}),
+        ("catalog", {"TableName", "HistoryTableName"}),
+        ("operations", {"AlarmTopicArn", "DashboardName"}),
+        (
+            "ingest",
+            {
+                "BusName",
+                "QueueUrlPlaceObject",
+                "DeadLetterUrlRelayChanges",
+                "FunctionNameRunReadQc",
+                "LogGroupInspectDicom",
+                "StateMachineArnReadQc",
+                "StateMachineLogGroupReadQc",
+            },
+        ),
+    ],
+)
+def test_the_outputs_that_the_command_line_reads_are_there(
+    deployment: Deployment, stack: str, outputs: set[str]
+) -> None:
+    assert outputs <= set(deployment.templates[stack]["Outputs"])
