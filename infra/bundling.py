@@ -48,9 +48,11 @@ CLOUD_PYTHON: Final = "3.13"
 _CLOUD_PLATFORM: Final = "aarch64-manylinux_2_28"  # Lambda on AL2023 has glibc 2.34
 _EPOCH: Final = 315_532_800  # 1980-01-01, the first moment a zip entry can carry
 _CACHE: Final = ROOT / ".forebay" / "layers"
+_KEPT_BUILDS: Final = 3
 
 _NOT_SHIPPED: Final = (
     "**/__pycache__",
+    ".lock",
     "**/*.pyi",
     "**/*.pyc",
     "**/*.h",
@@ -113,6 +115,8 @@ def build(layer: Path, output: Path, target: Target) -> None:
                 if not kept.is_dir():
                     raise
     shutil.copytree(kept, output, dirs_exist_ok=True)
+    os.utime(kept)
+    _forget_old_builds(f"{layer.name}-{target.name}-")
 
 
 def build_fresh(layer: Path, output: Path, target: Target) -> None:
@@ -151,6 +155,13 @@ def _key(layer: Path, target: Target) -> str:
         digest.update(f"{path.relative_to(layer)}\n{path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _forget_old_builds(prefix: str) -> None:
+    """Keep the few builds of a layer that were used last; sources change all day."""
+    builds = sorted(_CACHE.glob(f"{prefix}*"), key=lambda path: path.stat().st_mtime)
+    for old in builds[:-_KEPT_BUILDS]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _files(folder: Path) -> Iterator[Path]:

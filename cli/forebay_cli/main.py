@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from forebay.errors import ForebayError
 from forebay_cli.aws_errors import explain
 from forebay_cli.commands.demo import demo
+from forebay_cli.commands.doctor import doctor
 from forebay_cli.commands.down import down
 from forebay_cli.commands.find import find
 from forebay_cli.commands.logs import logs
@@ -17,7 +18,7 @@ from forebay_cli.commands.up import up
 from forebay_cli.commands.upload import upload
 from forebay_cli.failures import CommandError
 
-COMMANDS: Final = (demo, up, down, upload, status, show, find, logs)
+COMMANDS: Final = (demo, up, down, doctor, upload, status, show, find, logs)
 
 
 class ForebayGroup(click.Group):

@@ -37,8 +37,9 @@ class Output:
         return cls(as_json, _console(error=False), _console(error=True))
 
     def document(self, document: object) -> None:
-        """Print a JSON document."""
-        click.echo(json.dumps(document, indent=2, sort_keys=True, default=_jsonable))
+        """Print a JSON document: indented on a terminal, on one line otherwise."""
+        indent = 2 if self.out.is_terminal else None
+        click.echo(json.dumps(document, indent=indent, sort_keys=True, default=_jsonable))
 
     def say(self, text: str) -> None:
         """Print a remark, silently dropped when a program reads the output."""

@@ -64,6 +64,23 @@ class CatalogTable(Construct):
                 resources=[self.table.table_arn],
             )
         )
+        self._allow_key(role)
+
+    def allow_stream(self, role: aws_iam.IRole) -> None:
+        """Let a role's function be driven by the table's stream."""
+        for actions, resource in (
+            (["DescribeStream", "GetRecords", "GetShardIterator"], self.table.table_stream_arn),
+            (["ListStreams"], "*"),  # knows no resource
+        ):
+            role.add_to_principal_policy(
+                aws_iam.PolicyStatement(
+                    actions=[f"dynamodb:{action}" for action in actions],
+                    resources=[resource or ""],
+                )
+            )
+        self._allow_key(role)
+
+    def _allow_key(self, role: aws_iam.IRole) -> None:
         # DynamoDB unwraps the table's key in the name of the caller, to read and to write alike.
         allow_key(role, self.key, "dynamodb", "kms:Decrypt", "kms:DescribeKey")
 

@@ -115,6 +115,12 @@ class ZoneBucket(Construct):
         elif wanted & _READS:
             allow_key(role, self.key, "s3", "kms:Decrypt")
 
+    def allow_listing(self, role: aws_iam.IRole) -> None:
+        """Let a role see which keys exist, and thereby which do not."""
+        role.add_to_principal_policy(
+            aws_iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self.arn])
+        )
+
 
 def allow_key(role: aws_iam.IRole, key: aws_kms.IKey, service: str, *actions: str) -> None:
     """Let a role use a key, only through a service and never directly."""

@@ -13,7 +13,16 @@ from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
 from forebay import names
-from forebay.names import EVENT_SOURCE, LANDING_ZONES, DetailType, Step, Zone, bucket_env
+from forebay.names import (
+    EVENT_SOURCE,
+    FOLDERS,
+    LANDING_ZONES,
+    DetailType,
+    Folder,
+    Step,
+    Zone,
+    bucket_env,
+)
 from infra import outputs
 from infra.bundling import cloud_target, local_target
 from infra.checks import acknowledge
@@ -99,6 +108,10 @@ class IngestStack(Stack):
         )
         self._read_landing(role, Zone.LANDING_IMAGING)
         self._claim_identity(role)
+        # To compare with the holder of a UID where checksums alone cannot decide.
+        self._base.zones[Zone.CLINICAL].allow(
+            role, "s3:GetObject", "s3:GetObjectVersion", under=f"{Folder.DICOM}/*"
+        )
         role.add_to_principal_policy(
             aws_iam.PolicyStatement(
                 actions=["kms:GenerateMac"], resources=[self._base.subject_key.key_arn]
@@ -119,10 +132,8 @@ class IngestStack(Stack):
     def _wire_place_object(self) -> None:
         """Outcomes → copies in their zone, tags, settled landing versions."""
         destinations = {
-            Zone.CLINICAL: "dicom/*",
-            Zone.GENOMICS: "reads/*",
-            Zone.DERIVED: "*",
-            Zone.QUARANTINE: "*",
+            **{zone: [f"{folder}/*" for folder in folders] for zone, folders in FOLDERS.items()},
+            Zone.QUARANTINE: ["*"],
         }
         role = self._queue_step(
             Step.PLACE_OBJECT,
@@ -144,19 +155,22 @@ class IngestStack(Stack):
                 "s3:PutObjectTagging",
                 "s3:PutObjectVersionTagging",
             )
-        for zone, keys in destinations.items():
-            self._base.zones[zone].allow(
-                role,
-                "s3:AbortMultipartUpload",
-                "s3:GetObject",
-                "s3:GetObjectTagging",
-                "s3:GetObjectVersion",
-                "s3:GetObjectVersionTagging",
-                "s3:PutObject",
-                "s3:PutObjectTagging",
-                "s3:PutObjectVersionTagging",
-                under=keys,
-            )
+        for zone, patterns in destinations.items():
+            # Without it S3 answers "forbidden" instead of "not there" when a copy is looked for.
+            self._base.zones[zone].allow_listing(role)
+            for keys in patterns:
+                self._base.zones[zone].allow(
+                    role,
+                    "s3:AbortMultipartUpload",
+                    "s3:GetObject",
+                    "s3:GetObjectTagging",
+                    "s3:GetObjectVersion",
+                    "s3:GetObjectVersionTagging",
+                    "s3:PutObject",
+                    "s3:PutObjectTagging",
+                    "s3:PutObjectVersionTagging",
+                    under=keys,
+                )
         self._base.catalog.allow(role, "GetItem", "UpdateItem")
 
     def _wire_relay_changes(self) -> None:
@@ -174,23 +188,23 @@ class IngestStack(Stack):
                 **self._buckets(Zone.LEDGER),
             },
         )
-        step.function.add_event_source(
-            sources.DynamoEventSource(
-                self._base.catalog.table,
-                starting_position=aws_lambda.StartingPosition.TRIM_HORIZON,
-                batch_size=spec.batch,
-                parallelization_factor=spec.concurrency,
-                bisect_batch_on_error=True,
-                report_batch_item_failures=True,
-                retry_attempts=_STREAM_TRIES,
-                max_record_age=Duration.hours(_STREAM_AGE_HOURS),
-                on_failure=sources.SqsDlq(dead_letters.queue),
-                filters=[
-                    aws_lambda.FilterCriteria.filter(
-                        {"dynamodb": {"NewImage": {"entity": {"S": ["object", "pipeline_run"]}}}}
-                    )
-                ],
-            )
+        self._base.catalog.allow_stream(step.role)
+        step.function.add_event_source_mapping(
+            "Stream",
+            event_source_arn=self._base.catalog.table.table_stream_arn,
+            starting_position=aws_lambda.StartingPosition.TRIM_HORIZON,
+            batch_size=spec.batch,
+            parallelization_factor=spec.concurrency,
+            bisect_batch_on_error=True,
+            report_batch_item_failures=True,
+            retry_attempts=_STREAM_TRIES,
+            max_record_age=Duration.hours(_STREAM_AGE_HOURS),
+            on_failure=sources.SqsDlq(dead_letters.queue),
+            filters=[
+                aws_lambda.FilterCriteria.filter(
+                    {"dynamodb": {"NewImage": {"entity": {"S": ["object", "pipeline_run"]}}}}
+                )
+            ],
         )
         self._base.catalog.allow(step.role, "BatchWriteItem")
         self._base.history.allow(step.role, "BatchWriteItem")

@@ -31,9 +31,8 @@ def test_everything_is_placed_and_a_second_upload_changes_only_counters(
     sent = cloud.forebay("upload", str(tmp_path), "--site", site)
     assert sent["uploaded"] == files
     cloud.settle(site, {"PLACED": files})
-    cloud.until(
-        lambda: _runs(cloud) == dict.fromkeys(SAMPLES, RunState.SUCCEEDED), lambda: str(_runs(cloud))
-    )
+    succeeded = dict.fromkeys(SAMPLES, RunState.SUCCEEDED)
+    cloud.until(lambda: _runs(cloud) == succeeded, lambda: str(_runs(cloud)))
     cloud.until(lambda: cloud.counts("pipelines") == {"PLACED": 2 * len(SAMPLES)})
     first = {r.object_id: r for r in cloud.records(site, State.PLACED)}
 
@@ -48,7 +47,7 @@ def test_everything_is_placed_and_a_second_upload_changes_only_counters(
             before.placed,
             before.digests,
         )
-    assert _runs(cloud) == dict.fromkeys(SAMPLES, RunState.SUCCEEDED)
+    assert _runs(cloud) == succeeded
     assert cloud.counts("pipelines") == {"PLACED": 2 * len(SAMPLES)}
     assert _dead_letters(cloud) == {}
 

@@ -149,4 +149,5 @@ def _clients_of(cloud: Cloud, step: Step) -> Callable[[str], Any]:
         aws_session_token=hashlib.sha256(f"token:{digest}".encode()).hexdigest(),
         region_name="us-east-1",
     )
-    return lambda service: mine.client(service, **settings)
+    maker: Any = mine
+    return lambda service: maker.client(service, **settings)

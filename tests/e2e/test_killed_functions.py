@@ -1,4 +1,4 @@
-"""Functions die in the middle of their work; nothing is lost and nothing is said twice differently."""
+"""Functions die in mid-work; nothing is lost, and nothing is said twice differently."""
 
 import json
 import time

@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from forebay.names import Step
-from infra.steps import STEPS, VISIBILITY_FACTOR
 from infra.settings import Profile
+from infra.steps import STEPS, VISIBILITY_FACTOR
+from tests.infra.deployed import Deployment
 
 SNAPSHOT = Path(__file__).with_name("stateful_logical_ids.json")
 
@@ -31,23 +32,6 @@ RESOURCELESS = {
     "logs:DescribeResourcePolicies",
     "logs:DescribeLogGroups",
 }
-
-
-class Resource(Protocol):
-    stack: str
-    logical_id: str
-    type: str
-    body: dict[str, Any]
-    properties: dict[str, Any]
-
-
-class Deployment(Protocol):
-    profile: str
-    templates: dict[str, dict[str, Any]]
-
-    def all(self, *types: str) -> list[Resource]: ...
-    def statements(self, resource: Resource) -> list[dict[str, Any]]: ...
-    def role_statements(self) -> list[tuple[Resource, dict[str, Any]]]: ...
 
 
 def as_list(value: Any) -> list[Any]:
@@ -370,7 +354,7 @@ def test_every_grant_on_a_data_key_goes_through_a_service(deployment: Deployment
 
 
 @pytest.mark.parametrize(
-    ("action", "allowed"),
+    "action, allowed",
     [
         ("s3:DeleteObject", set()),
         ("s3:DeleteObjectVersion", set()),
@@ -492,7 +476,7 @@ def test_zones_are_replicated_to_the_archive_only_where_there_is_one(
 
 
 @pytest.mark.parametrize(
-    ("stack", "outputs"),
+    "stack, outputs",
     [
         ("storage", {"BucketLandingImaging", "BucketLedger", "SubjectKeyId"}),
         ("catalog", {"TableName", "HistoryTableName"}),

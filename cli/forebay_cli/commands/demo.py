@@ -26,7 +26,8 @@ from forebay_cli.uploads.sending import Sender, SendOptions, SentFile
 
 RADIOLOGY: Final = "radiology-north"
 SEQUENCING: Final = "sequencing-core"
-_PATIENCE_SECONDS: Final = 240.0
+_PATIENCE_SECONDS: Final = 150.0
+"""Without any change; a message whose function was killed comes again after two minutes."""
 _KEPT: Final = frozenset({State.PLACED, State.DUPLICATE})
 
 
@@ -67,13 +68,19 @@ def play(output: Output, home: Home, deployment: Deployment) -> Story:
     """Upload everything and watch until all is settled, or patience ends."""
     folder = home.demonstration
     with telling.Screen(output) as screen:
-        course = Course(catalog_of(deployment), reads.SAMPLES[0].name, SEQUENCING, screen.show)
+        course = Course(
+            catalog_of(deployment),
+            deployment.zone_of,
+            sample=reads.SAMPLES[0].name,
+            site=SEQUENCING,
+            show=screen.show,
+        )
         course.add(_send_images(home, deployment, folder / "imaging"))
         course.add(_send_reads(home, deployment, folder / "sequencing"))
         first = course.story.files[0]
         if course.until(lambda story: _settled(story, first.object_id), _PATIENCE_SECONDS):
             course.add(_send_again(home, deployment, folder / "imaging"))
-        course.until(lambda story: story.is_over, _PATIENCE_SECONDS)
+            course.until(lambda story: story.is_over, _PATIENCE_SECONDS)
     return course.story
 
 
@@ -100,9 +107,9 @@ def _download(deployment: Deployment, report: ObjectRecord) -> bytes:
 
 def _send_images(home: Home, deployment: Deployment, folder: Path) -> list[Followed]:
     sent = _send(home, deployment, RADIOLOGY, folder)
-    followed = [follow(sent[image.name], image.about, *_KEPT) for image in imaging.IMAGES]
+    followed = [follow(i.name, i.about, sent[i.name], *_KEPT) for i in imaging.IMAGES]
     cut = imaging.TRUNCATED
-    return [*followed, follow(sent[cut.name], cut.about, State.QUARANTINED)]
+    return [*followed, follow(cut.name, cut.about, sent[cut.name], State.QUARANTINED)]
 
 
 def _send_reads(home: Home, deployment: Deployment, folder: Path) -> list[Followed]:
@@ -111,16 +118,17 @@ def _send_reads(home: Home, deployment: Deployment, folder: Path) -> list[Follow
     for sample in reads.SAMPLES:
         for mate in reads.MATES:
             damaged = mate == sample.damaged
-            about = f"reads, {mate}" + (", wrong .md5" if damaged else " and .md5")
+            about = "FASTQ with a wrong .md5" if damaged else "FASTQ with its .md5"
             expected = {State.QUARANTINED} if damaged else _KEPT
-            followed.append(follow(sent[sample.file_name(mate)], about, *expected))
+            file = sent[sample.file_name(mate)]
+            followed.append(follow(f"{sample.name} {mate}", about, file, *expected))
     return followed
 
 
 def _send_again(home: Home, deployment: Deployment, folder: Path) -> list[Followed]:
     image = imaging.SENT_AGAIN
     sent = _send(home, deployment, RADIOLOGY, folder / image.name)
-    return [follow(sent[image.name], image.about, State.DUPLICATE)]
+    return [follow(image.name, image.about, sent[image.name], State.DUPLICATE)]
 
 
 def _send(

@@ -164,11 +164,12 @@ class Report:
         return [file for file in self.sent if file.result is Result.FAILED]
 
     def document(self) -> dict[str, Any]:
-        """Return the report as JSON data."""
+        """Return the report as JSON data: each file, and how many ended how."""
+        counts = Counter(file.result for file in self.sent)
         return {
             "files": [_file_document(file) for file in self.sent],
             "left_aside": dict(self.plan.left_aside),
-            "totals": dict(Counter(file.result.value for file in self.sent)),
+            **{result.value: counts[result] for result in Result},
             "size_bytes": self.plan.size_bytes,
             "seconds": round(self.seconds, 3),
         }

@@ -9,6 +9,7 @@ from forebay.adapters.catalog_reader import CatalogReader
 from forebay.domain.objects import Kind, ObjectRecord
 from forebay.domain.runs import ENDED, PipelineRun
 from forebay.domain.states import IN_FLIGHT, State
+from forebay.names import Zone
 from forebay_cli.uploads.sending import SentFile
 
 _POLL_SECONDS: Final = 0.4
@@ -23,6 +24,7 @@ class Followed:
     object_id: str
     expected: frozenset[State]
     record: ObjectRecord | None = None
+    zone: Zone | None = None
 
     @property
     def state(self) -> str:
@@ -50,8 +52,8 @@ class Followed:
             return "The catalog does not know it yet."
         if record.finding:
             return record.finding.message
-        if record.state is State.PLACED and record.placed:
-            return f"{record.object_class} in {record.placed.bucket}"
+        if record.state is State.PLACED and self.zone:
+            return f"{self.zone.value} zone, class {record.object_class}"
         if record.state is State.DUPLICATE:
             return "The same bytes are here already; nothing was stored twice."
         if record.state is State.CONFLICT:
@@ -88,6 +90,7 @@ class Course:
     """Follows files until the story is over; `show` is called whenever something changed."""
 
     catalog: CatalogReader
+    zone_of: Callable[[str], Zone | None]
     sample: str
     site: str
     show: Callable[[Story], None]
@@ -98,14 +101,17 @@ class Course:
         self.story = replace(self.story, files=(*self.story.files, *files))
         self.show(self.story)
 
-    def until(self, reached: Callable[[Story], bool], timeout_seconds: float) -> bool:
-        """Watch until something is reached; False when time ran out."""
-        deadline = time.monotonic() + timeout_seconds
+    def until(self, reached: Callable[[Story], bool], patience_seconds: float) -> bool:
+        """Watch until something is reached; False when nothing changed for too long."""
+        changed_at = time.monotonic()
         while not reached(self.story):
-            if time.monotonic() > deadline:
-                return False
+            before = self.story
             time.sleep(_POLL_SECONDS)
             self._look()
+            if self.story != before:
+                changed_at = time.monotonic()
+            elif time.monotonic() - changed_at > patience_seconds:
+                return False
         return True
 
     def _look(self) -> None:
@@ -123,13 +129,15 @@ class Course:
         return file if file.is_settled else self._refreshed(file)
 
     def _refreshed(self, file: Followed) -> Followed:
-        return replace(file, record=self.catalog.object(file.object_id))
+        record = self.catalog.object(file.object_id)
+        zone = self.zone_of(record.placed.bucket) if record and record.placed else None
+        return replace(file, record=record, zone=zone)
 
     def _run(self) -> PipelineRun | None:
         runs = self.catalog.runs_of_sample(self.sample, sites=[self.site])
         return max(runs, key=lambda run: run.state_since, default=None)
 
 
-def follow(sent: SentFile, about: str, *expected: State) -> Followed:
+def follow(name: str, about: str, sent: SentFile, *expected: State) -> Followed:
     """Return a file to follow from what its upload returned."""
-    return Followed(sent.file.path.name, about, sent.object_id, frozenset(expected))
+    return Followed(name, about, sent.object_id, frozenset(expected))

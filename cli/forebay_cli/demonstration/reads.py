@@ -94,10 +94,10 @@ def _draw_genome(random: Random) -> list[str]:
 
 def _profile(random: Random) -> tuple[str, tuple[int, ...]]:
     """Return a quality string and the cycles at which its read is wrong."""
-    level = random.gauss(39.5, 1.0)
+    level = random.gauss(41.0, 1.0)
     scores = []
     for cycle in range(READ_BASES):
-        level -= random.expovariate(1) * (0.01 + 0.06 * cycle / READ_BASES)
+        level -= random.expovariate(1) * (0.01 + 0.05 * cycle / READ_BASES)
         wanted = level - random.expovariate(1)
         scores.append(max((score for score in _BINS if score <= wanted), default=_BINS[0]))
     wrong = (cycle for cycle, score in enumerate(scores) if random.random() < 10 ** (-score / 10))

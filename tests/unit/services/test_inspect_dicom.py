@@ -228,7 +228,7 @@ def test_quarantined_holder_gives_its_name_to_the_next_good_upload() -> None:
     world.run()
     _convict(world, first)
 
-    second = world.image(any_dicom_body(sop_instance_uid=sop))
+    second = world.image(any_dicom_body(sop_instance_uid=sop), "site-a/again.dcm")
     world.run()
 
     assert world.state(first) is State.QUARANTINED

@@ -31,6 +31,22 @@ class Zone(StrEnum):
 LANDING_ZONES: Final = (Zone.LANDING_IMAGING, Zone.LANDING_GENOMICS)
 
 
+class Folder(StrEnum):
+    """First path segment of what `place_object` writes into a zone; its role may write no other."""
+
+    DICOM = "dicom"
+    READS = "reads"
+    CHECKSUMS = "checksums"
+    REPORTS = "reports"
+
+
+FOLDERS: Final = {
+    Zone.CLINICAL: (Folder.DICOM,),
+    Zone.GENOMICS: (Folder.READS, Folder.CHECKSUMS),
+    Zone.DERIVED: (Folder.REPORTS,),
+}
+
+
 class Step(StrEnum):
     """The functions; each has a queue (or stream) and a dead-letter queue of the same name."""
 

@@ -110,9 +110,17 @@ class S3ObjectStore:
         )
 
     def add_tags(self, location: Location, tags: Mapping[str, str]) -> None:
-        """Set tags on one version, keeping those it has; a tag set is always written whole."""
+        """Set tags on one version, keeping those it has; a tag set is always written whole.
+
+        Raises:
+            ObjectMissingError: the version is not in storage.
+        """
         address = _address(location)
-        now = {t["Key"]: t["Value"] for t in self.client.get_object_tagging(**address)["TagSet"]}
+        try:
+            answer = self.client.get_object_tagging(**address)
+        except ClientError as exc:
+            raise _missing_or(exc, location) from exc
+        now = {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
         if tags.items() <= now.items():
             return
         merged = now | {str(key): value for key, value in tags.items()}

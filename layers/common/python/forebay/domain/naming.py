@@ -6,6 +6,7 @@ from typing import Any, Final
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.imaging import is_uid
 from forebay.domain.objects import Kind, ObjectRecord
+from forebay.names import Folder
 
 _SAFE_SITE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # Wide enough for what instruments write, too narrow for separators, quotes and control characters.
@@ -42,10 +43,16 @@ def zone_key(record: ObjectRecord) -> str:
         return instance_key(metadata)
     name = record.location.key.rsplit("/", 1)[-1]
     if record.kind is Kind.FASTQ:
-        return f"reads/{record.site}/{metadata['sample']}/{metadata['run']}/{name}"
+        return f"{Folder.READS}/{record.site}/{metadata['sample']}/{metadata['run']}/{name}"
     if record.kind is Kind.REPORT:
-        return f"reports/{record.pipeline_run_id}/{name}"
-    return f"checksums/{record.site}/{record.object_id}/{name}"
+        return f"{Folder.REPORTS}/{record.pipeline_run_id}/{name}"
+    return f"{Folder.CHECKSUMS}/{record.site}/{record.object_id}/{name}"
+
+
+def has_zone_key(record: ObjectRecord) -> bool:
+    """Tell whether an object was understood well enough to get a key in its zone."""
+    needed = {Kind.DICOM: "SOPInstanceUID", Kind.FASTQ: "sample"}.get(record.kind, "")
+    return needed in record.metadata
 
 
 def instance_key(metadata: Any) -> str:
@@ -53,7 +60,7 @@ def instance_key(metadata: Any) -> str:
     uids = [metadata[f"{level}InstanceUID"] for level in ("Study", "Series", "SOP")]
     if not all(is_uid(uid) for uid in uids):
         raise ValueError("an instance with an invalid UID must not get a key")
-    return f"dicom/{'/'.join(uids)}.dcm"
+    return f"{Folder.DICOM}/{'/'.join(uids)}.dcm"
 
 
 def held_key(record: ObjectRecord) -> str:

@@ -4,9 +4,11 @@ PS3.10 section 7 says how a file starts, PS3.5 how its elements are encoded. A f
 only when its structure holds up to its last byte, so that a cut anywhere shows.
 """
 
+import math
 import re
 import zlib
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, Final
 
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
@@ -36,6 +38,7 @@ _DEFAULT_LIMITS: Final = DicomLimits()
 
 _IMPLICIT: Final = Encoding(is_explicit=False, is_little_endian=True)
 _EXPLICIT: Final = Encoding(is_explicit=True, is_little_endian=True)
+_ENCAPSULATED: Final = _EXPLICIT._replace(is_encapsulated=True)
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _NATIVE: Final = {
     "1.2.840.10008.1.2": _IMPLICIT,
@@ -44,7 +47,9 @@ _NATIVE: Final = {
     "1.2.840.10008.1.2.2": Encoding(is_explicit=True, is_little_endian=False),
 }
 # PS3.5 annex A: encapsulated uncompressed, the JPEG and MPEG families, RLE, deflated frames.
-_ENCAPSULATED: Final = re.compile(r"1\.2\.840\.10008\.1\.2\.(?:1\.98|4\.\d{2,3}(?:\.\d)?|5|8\.1)")
+_ENCAPSULATED_SYNTAX: Final = re.compile(
+    r"1\.2\.840\.10008\.1\.2\.(?:1\.98|4\.\d{2,3}(?:\.\d)?|5|8\.1)"
+)
 # JPIP referenced deflate: the pixels are elsewhere, and the whole data set is deflated.
 _DEFLATED_SYNTAXES: Final = frozenset(
     {_DEFLATED, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
@@ -68,7 +73,12 @@ _CONTENT_TAGS: Final = (
     (re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.481\.3"), 0x30060020, "StructureSetROISequence"),
 )
 _LOOSE_UID: Final = re.compile(r"\d+(?:\.\d+)*")
-_SAMPLES_OF: Final = {"YBR_FULL_422": 2.0, "YBR_PARTIAL_422": 2.0, "YBR_PARTIAL_420": 1.5}
+# What is left of three samples per pixel when chrominance is subsampled (PS3.3 C.7.6.3.1.2).
+_SUBSAMPLED: Final = {
+    "YBR_FULL_422": Fraction(2, 3),
+    "YBR_PARTIAL_422": Fraction(2, 3),
+    "YBR_PARTIAL_420": Fraction(1, 2),
+}
 _FLOAT_BITS: Final = {FLOAT_PIXELS: 32, DOUBLE_PIXELS: 64}
 
 _WANTED: Final = frozenset(
@@ -149,7 +159,7 @@ def _transfer_syntax(meta: FileMeta) -> str:
             found="none" if syntax is None else "an empty value",
             owner=Owner.INSTRUMENT,
         )
-    if syntax in _NATIVE or _ENCAPSULATED.fullmatch(syntax):
+    if syntax in _NATIVE or _ENCAPSULATED_SYNTAX.fullmatch(syntax):
         return syntax
     raise refused(
         ReasonCode.DICOM_TRANSFER_SYNTAX_UNKNOWN,
@@ -170,14 +180,8 @@ def _walk(reader: RangeReader, start: int, syntax: str, limits: DicomLimits) -> 
             expected="a data set",
             found="end of file",
         )
-    return walk_data_set(
-        reader,
-        start=start,
-        encoding=_NATIVE.get(syntax, _EXPLICIT),
-        is_encapsulated=syntax not in _NATIVE,
-        wanted=_WANTED,
-        limits=limits,
-    )
+    encoding = _NATIVE.get(syntax, _ENCAPSULATED)
+    return walk_data_set(reader, start, encoding, wanted=_WANTED, limits=limits)
 
 
 def _walk_deflated(
@@ -239,8 +243,8 @@ def _judge_identity(identity: dict[str, str | None], meta: FileMeta) -> list[Fin
         if not value:
             raise refused(
                 ReasonCode.DICOM_IDENTITY_MISSING,
-                f"The data set has no {keyword}, so the object cannot be told from others. Export it"
-                " again.",
+                f"The data set has no {keyword}, so the object cannot be told from others. Export"
+                " it again.",
                 expected=f"{keyword} {_tag(IDENTITY[keyword])}",
                 found="none" if value is None else "an empty value",
                 owner=Owner.INSTRUMENT,
@@ -347,12 +351,14 @@ def _pixel_bytes(walk: DataSetWalk, attributes: dict[str, Any]) -> int | None:
     bits = _FLOAT_BITS.get(tag, attributes.get("BitsAllocated"))
     samples = attributes.get("SamplesPerPixel", 1)
     frames = attributes.get("NumberOfFrames", 1)
-    numbers = (rows, columns, bits, samples, frames)
-    if not all(isinstance(number, int) for number in numbers):
+    factors = (rows, columns, bits, samples, frames)
+    if not all(isinstance(factor, int) for factor in factors):
         return None
+    total_bits = math.prod(map(int, factors))
     if samples == 3:
-        samples = _SAMPLES_OF.get(attributes.get("PhotometricInterpretation", ""), 3)
-    return -int(-rows * columns * samples * frames * bits // 8)
+        share = _SUBSAMPLED.get(attributes.get("PhotometricInterpretation", ""), 1)
+        total_bits = int(total_bits * share)
+    return -(-total_bits // 8)
 
 
 def _judge_values(walk: DataSetWalk, decoder: ValueDecoder) -> list[Finding]:

@@ -44,6 +44,7 @@ class Encoding(NamedTuple):
 
     is_explicit: bool
     is_little_endian: bool
+    is_encapsulated: bool = False
 
 
 IMPLICIT_LITTLE: Final = Encoding(is_explicit=False, is_little_endian=True)
@@ -95,29 +96,31 @@ class _Open(NamedTuple):
 
 def walk_data_set(
     reader: RangeReader,
-    *,
     start: int,
     encoding: Encoding,
-    is_encapsulated: bool,
+    *,
     wanted: Collection[int],
     limits: DicomLimits,
 ) -> DataSetWalk:
     """Walk a data set from `start` to the end of the file; raises RefusedError."""
-    walker = _Walker(reader, start, encoding, limits)
-    walker.wanted = wanted
-    walker.is_encapsulated = is_encapsulated
-    return walker.run()
+    return _Walker(reader, start, encoding, wanted=wanted, limits=limits).run()
 
 
 class _Walker:
     def __init__(
-        self, reader: RangeReader, start: int, encoding: Encoding, limits: DicomLimits
+        self,
+        reader: RangeReader,
+        start: int,
+        encoding: Encoding,
+        *,
+        wanted: Collection[int],
+        limits: DicomLimits,
     ) -> None:
-        self.wanted: Collection[int] = ()
-        self.is_encapsulated = False
+        self._wanted = wanted
         self._reader = reader
         self._limits = limits
         self._start = start
+        self._is_resumed = False
         self._at = start
         self._walk = DataSetWalk()
         self._opened = [_Open(_Kind.DATA_SET, reader.size_bytes, False, encoding)]
@@ -211,7 +214,7 @@ class _Walker:
 
     def _is_in_order(self, tag: int, window: bytes, index: int) -> bool:
         """Tell whether to go on with a top-level element; False ends the walk with padding."""
-        if self._at == self._start:
+        if self._at == self._start and not self._is_resumed:
             self._check_first(tag, window, index)
         if tag > self._walk.last_tag and tag >> 16 > 2:
             self._walk.last_tag = tag
@@ -255,6 +258,12 @@ class _Walker:
             owner=Owner.INSTRUMENT,
         )
 
+    def _is_padding(self) -> bool:
+        """Tell whether the few last bytes are zeros that cannot be the start of an element."""
+        # A single zero may be the first half of a group number, when the file was cut there.
+        is_cut = self._reader.size_bytes - self._at == 1 and self._walk.pixels is None
+        return not is_cut and self._is_zero_to_the_end()
+
     def _is_zero_to_the_end(self) -> bool:
         rest = self._reader.size_bytes - self._at
         return rest <= _MAX_ZERO_PADDING_BYTES and not any(self._reader.take(self._at, rest))
@@ -296,7 +305,7 @@ class _Walker:
             )
 
     def _encapsulated_pixels(self, value_at: int) -> None:
-        if not self.is_encapsulated:
+        if not self._opened[0].encoding.is_encapsulated:
             raise refused(
                 ReasonCode.DICOM_MALFORMED,
                 "The pixel data is encapsulated, but the transfer syntax is a native one.",
@@ -362,9 +371,10 @@ class _Walker:
         raise self._cut_pixels()
 
     def _is_sound_from(self, at: int) -> bool:
-        walker = _Walker(self._reader, at, self._opened[0].encoding, self._limits)
-        walker._walk.last_tag = PIXELS  # noqa: SLF001 - a walker like this one, further on
-        walker._start = -1  # noqa: SLF001
+        encoding = self._opened[0].encoding
+        walker = _Walker(self._reader, at, encoding, wanted=(), limits=self._limits)
+        walker._is_resumed = True
+        walker._walk.last_tag = PIXELS
         try:
             walker.run()
         except RefusedError:
@@ -425,7 +435,7 @@ class _Walker:
 
     def _keep(self, tag: int, vr: bytes, value_at: int, length: int) -> None:
         if tag in PIXEL_TAGS:
-            if self.is_encapsulated and tag == PIXELS and length:
+            if self._opened[0].encoding.is_encapsulated and tag == PIXELS and length:
                 raise refused(
                     ReasonCode.DICOM_MALFORMED,
                     "The transfer syntax is a compressed one, but the pixel data is native.",
@@ -435,9 +445,9 @@ class _Walker:
                     owner=Owner.INSTRUMENT,
                 )
             self._walk.pixels = PixelData(tag, value_at, length)
-        elif tag in self.wanted and length > self._limits.max_value_bytes:
+        elif tag in self._wanted and length > self._limits.max_value_bytes:
             self._walk.oversized.append(tag)
-        elif tag in self.wanted:
+        elif tag in self._wanted:
             value = self._reader.take(value_at, length)
             self._walk.values[tag] = RawValue(vr.decode("ascii"), value)
 
@@ -453,7 +463,7 @@ class _Walker:
         elif tag != ITEM:
             raise refused(
                 ReasonCode.DICOM_MALFORMED,
-                f"Something other than an item stands in {top.kind.value}: the structure is broken.",
+                f"What stands in {top.kind.value} is no item: the structure is broken.",
                 at=self._at,
                 expected="an item or the end of the sequence",
                 found=_name(tag),
@@ -471,7 +481,7 @@ class _Walker:
 
     def _no_room(self, top: _Open) -> None:
         """Judge the fewer bytes than an element needs that a container has left."""
-        if top.kind is _Kind.DATA_SET and self._is_zero_to_the_end():
+        if top.kind is _Kind.DATA_SET and self._is_padding():
             self._walk.zero_padding_at = self._at
             return
         if top.end < self._reader.size_bytes:

@@ -183,7 +183,7 @@ def _check_group_length(reader: RangeReader, meta: FileMeta) -> None:
 def _group_length(found: str) -> Finding:
     return Finding(
         code=ReasonCode.DICOM_VALUE_SUSPECT,
-        message="The length of the file meta information is missing or wrong; what it holds was read"
+        message="The length of the file meta information is missing or wrong; its content was read"
         " nevertheless.",
         owner=Owner.INSTRUMENT,
         position=f"byte {_META_START}",

@@ -43,7 +43,7 @@ class RefusedError(Exception):
         self.verdict = verdict
 
 
-def refused(
+def refused(  # noqa: PLR0913 - the fields of a finding
     code: ReasonCode,
     message: str,
     *,

@@ -90,7 +90,7 @@ _CHARACTER_SET: Final = 0x00080005
 _BACKSLASH_CHARACTER_SETS: Final = re.compile(rb"GB18030|GBK|shift|sjis", re.IGNORECASE)
 # The form with dots is that of ACR-NEMA, still allowed when reading (PS3.5 table 6.2-1).
 _DATE: Final = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
-_CONTROLS: Final = {code: None for code in (*range(32), 127)}
+_CONTROLS: Final = dict.fromkeys((*range(32), 127))
 _PIXEL_KEYWORDS: Final = (
     "SamplesPerPixel",
     "PhotometricInterpretation",

@@ -21,7 +21,8 @@ _BGZF_EXTRA: Final = b"\x06\x00BC\x02\x00"
 _TRAILER: Final = struct.Struct("<II")
 _TRAILER_BYTES: Final = 8
 _BGZF_MAX_TEXT_BYTES: Final = 1 << 16
-_INFLATE_ERROR: Final[type[Exception]] = isal_zlib.error
+# isal's stubs declare the error as an instance.
+_INFLATE_ERROR: Final[Any] = isal_zlib.error
 # Small pieces keep what the inflater copies back (unused input) small.
 _INPUT_BYTES: Final = 128 << 10
 

@@ -126,7 +126,7 @@ def parse_checksum_file(data: bytes, *, name: str) -> ParsedManifest:
 
 
 def is_checksum_name(key: str) -> bool:
-    """Tell whether a key is named as a checksum file: `x.md5`, `MD5.txt`, `SHA256SUMS` and the like."""
+    """Tell whether a key is named as a checksum file, as `x.md5`, `MD5.txt`, `SHA256SUMS` are."""
     name = _base_name(key)
     return _SIDECAR.fullmatch(name) is not None or _LIST.fullmatch(name) is not None
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from forebay.domain.classification import Classification, facts_of
 from forebay.domain.integrity import Algorithm, same_bytes
-from forebay.domain.naming import held_key, zone_key
+from forebay.domain.naming import has_zone_key, held_key, zone_key
 from forebay.domain.objects import Location, ObjectRecord
 from forebay.domain.states import State
 from forebay.errors import CopyMismatchError, ObjectMissingError
@@ -49,12 +49,12 @@ class PlaceObject:
         elif record.state in (State.QUARANTINED, State.CONFLICT) and record.held is None:
             record = self._hold(record, redelivered=redelivered)
         if record.state in _SETTLED:
-            self.store.add_tags(record.location, {Tag.LANDING: LANDING_SETTLED})
+            self._settle_landing(record)
         return record.state
 
     def _place(self, record: ObjectRecord, *, redelivered: bool) -> ObjectRecord:
-        chosen = self.classifier.classify(facts_of(record))
-        target = Location(self.buckets[Zone(chosen.zone)], zone_key(record))
+        chosen = self._classified(record)
+        target = self._target(record, chosen)
         copy = self._copied(record, target, _tags(record, chosen), redelivered=redelivered)
         after = record.moved_to(
             State.PLACED,
@@ -68,17 +68,43 @@ class PlaceObject:
         return after
 
     def _hold(self, record: ObjectRecord, *, redelivered: bool) -> ObjectRecord:
+        self._withdraw(record)
         target = Location(self.buckets[Zone.QUARANTINE], held_key(record))
         tags: dict[str, str] = {Tag.OBJECT_ID: record.object_id, Tag.VERDICT: REFUSED}
         if record.finding:
             tags[Tag.REASON] = record.finding.code.value
         copy = self._copied(record, target, tags, redelivered=redelivered)
-        if record.placed:
-            # Late evidence: readers are gated by the verdict tag of the copy they would read.
-            self.store.add_tags(record.placed, {Tag.VERDICT: REFUSED})
         after = record.amended(held=copy.location)
         self.catalog.apply(Change(record, after))
         return after
+
+    def _withdraw(self, record: ObjectRecord) -> None:
+        """Refuse readers what late evidence convicted: they are gated by their copy's verdict tag.
+
+        The copy may be one that no record names: the conviction came between copy and record.
+        """
+        if record.state is not State.QUARANTINED:
+            return
+        copy = record.placed
+        if copy is None and has_zone_key(record):
+            stray = self._earlier_copy(record, self._target(record, self._classified(record)))
+            copy = stray.location if stray else None
+        if copy:
+            self.store.add_tags(copy, {Tag.VERDICT: REFUSED})
+
+    def _settle_landing(self, record: ObjectRecord) -> None:
+        try:
+            self.store.add_tags(record.location, {Tag.LANDING: LANDING_SETTLED})
+        except ObjectMissingError:
+            # Expired, as it was meant to: late evidence may come long after placement.
+            if record.placed is None and record.held is None:
+                raise
+
+    def _classified(self, record: ObjectRecord) -> Classification:
+        return self.classifier.classify(facts_of(record))
+
+    def _target(self, record: ObjectRecord, chosen: Classification) -> Location:
+        return Location(self.buckets[Zone(chosen.zone)], zone_key(record))
 
     def _copied(
         self, record: ObjectRecord, target: Location, tags: Mapping[str, str], *, redelivered: bool
@@ -110,7 +136,8 @@ _SETTLED: Final = frozenset({State.PLACED, State.QUARANTINED, State.DUPLICATE, S
 def _source(record: ObjectRecord) -> StoredObject:
     # The sender's own metadata stays behind: it may say anything about anybody.
     return StoredObject(
-        location=record.location,
+        # What is in its zone was proven equal, and outlives the landing copy.
+        location=record.placed or record.location,
         size_bytes=record.size_bytes,
         digests=record.evidence,
         composite=record.composite_checksum,

@@ -63,7 +63,7 @@ class ObjectStore(Protocol):
         """
 
     def add_tags(self, location: Location, tags: Mapping[str, str]) -> None:
-        """Set tags on one version, keeping those it has."""
+        """Set tags on one version, keeping those it has; raises ObjectMissingError."""
 
     def put(self, location: Location, body: bytes, *, content_type: str) -> Location:
         """Write a whole small object with its SHA-256; returns its location with the version."""

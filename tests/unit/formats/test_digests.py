@@ -1,0 +1,61 @@
+import hashlib
+import sys
+import zlib
+
+import pytest
+from forebay.domain.integrity import Algorithm, Witness
+from forebay.formats import digests
+from forebay.formats.digests import HashThread, MultiDigest, can_compute, digest_chunks
+
+DATA = b"forebay" * 50_000
+
+
+@pytest.mark.parametrize("chunk_bytes", [1000, 65_536, 100_000, len(DATA)])
+def test_digests_are_those_of_hashlib_whatever_the_chunk_size(chunk_bytes):
+    chunks = (DATA[at : at + chunk_bytes] for at in range(0, len(DATA), chunk_bytes))
+    found, size_bytes = digest_chunks(
+        chunks,
+        (Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256, Algorithm.SHA512, Algorithm.CRC32),
+    )
+    assert size_bytes == len(DATA)
+    assert {each.witness for each in found} == {Witness.FOREBAY}
+    values = {each.algorithm: each.value for each in found}
+    for name in ("md5", "sha1", "sha256", "sha512"):
+        assert values[Algorithm(name)] == hashlib.new(name, DATA).hexdigest()
+    assert values[Algorithm.CRC32] == f"{zlib.crc32(DATA):08x}"
+
+
+def test_empty_stream_has_the_digest_of_nothing():
+    found, size_bytes = digest_chunks([], [Algorithm.MD5])
+    assert size_bytes == 0
+    assert found[0].value == "d41d8cd98f00b204e9800998ecf8427e"
+
+
+# check values of the CRC catalogue for "123456789"
+@pytest.mark.parametrize(
+    "algorithm,value",
+    [(Algorithm.CRC32C, "e3069283"), (Algorithm.CRC64NVME, "ae8b14860a799888")],
+)
+def test_crt_checksums_have_their_published_check_value(algorithm, value):
+    pytest.importorskip("awscrt.checksums", reason="awscrt is optional")
+    found, _ = digest_chunks([b"1234", b"56789"], [algorithm])
+    assert found[0].value == value
+
+
+def test_crt_checksums_are_left_out_where_awscrt_is_absent(monkeypatch):
+    monkeypatch.setitem(sys.modules, "awscrt.checksums", None)
+    digest = MultiDigest([Algorithm.MD5, Algorithm.CRC64NVME])
+    assert [each.algorithm for each in digest.digests()] == [Algorithm.MD5]
+    assert not can_compute(Algorithm.CRC64NVME)
+    assert can_compute(Algorithm.SHA512)
+
+
+def test_failing_update_is_raised_when_the_thread_is_closed():
+    def fail(data):
+        raise ValueError("no")
+
+    thread = HashThread(queued=1)
+    for _ in range(5):
+        thread.submit(fail, bytes(digests._WORTH_A_THREAD_BYTES))
+    with pytest.raises(ValueError, match="no"):
+        thread.close()

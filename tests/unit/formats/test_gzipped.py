@@ -1,0 +1,129 @@
+import gzip
+import random
+
+import pytest
+from forebay.domain.findings import ReasonCode
+from forebay.formats.gzipped import BGZF_EOF, Inflater
+from hypothesis import given
+from hypothesis import strategies as st
+from isal import isal_zlib
+
+TEXT = b"".join(b"line %d\n" % random.Random(n).getrandbits(60) for n in range(300))
+MEMBER = gzip.compress(TEXT, mtime=0)
+
+
+def bgzf_block(text: bytes) -> bytes:
+    compressor = isal_zlib.compressobj(wbits=-15)
+    body = compressor.compress(text) + compressor.flush()
+    size = len(body) + 26 - 1
+    header = bytes.fromhex("1f8b08040000000000ff0600424302 00".replace(" ", ""))
+    trailer = isal_zlib.crc32(text).to_bytes(4, "little") + len(text).to_bytes(4, "little")
+    return header + size.to_bytes(2, "little") + body + trailer
+
+
+BGZF = b"".join(bgzf_block(TEXT[at : at + 1000]) for at in range(0, len(TEXT), 1000)) + BGZF_EOF
+
+
+def inflate(data: bytes, *, chunk_bytes: int = 1 << 20, output_bytes: int = 1 << 20):
+    inflater = Inflater(output_bytes=output_bytes)
+    text = b"".join(
+        text
+        for at in range(0, len(data), chunk_bytes)
+        for text in inflater.feed(data[at : at + chunk_bytes])
+    )
+    inflater.finish()
+    return text, inflater
+
+
+@pytest.mark.parametrize("chunk_bytes", range(1, 21))
+def test_any_chunking_inflates_all_members(chunk_bytes):
+    text, inflater = inflate(MEMBER + MEMBER, chunk_bytes=chunk_bytes, output_bytes=64)
+    assert inflater.finding is None
+    assert text == TEXT * 2
+    assert inflater.members == 2
+    assert not inflater.is_bgzf
+
+
+@pytest.mark.parametrize("chunk_bytes", [*range(1, 21), 1000, 100_000])
+def test_bgzf_is_recognised_and_inflated(chunk_bytes):
+    text, inflater = inflate(BGZF, chunk_bytes=chunk_bytes)
+    assert inflater.finding is None
+    assert text == TEXT
+    assert inflater.is_bgzf
+
+
+def test_output_pieces_are_bounded_however_well_the_input_compresses():
+    bomb = gzip.compress(bytes(5_000_000))
+    inflater = Inflater(output_bytes=1000)
+    sizes = [len(text) for text in inflater.feed(bomb)]
+    assert max(sizes) <= 1000
+    assert sum(sizes) == 5_000_000
+
+
+def test_trailing_zero_padding_is_accepted():
+    text, inflater = inflate(MEMBER + bytes(512), chunk_bytes=100)
+    assert text == TEXT
+    assert inflater.finding is None
+
+
+@pytest.mark.parametrize("garbage", [b"x", b"\0\0x", b"\x1f\x8c", b"garbage" * 10])
+def test_trailing_garbage_is_refused_with_its_offset(garbage):
+    _, inflater = inflate(MEMBER + garbage, chunk_bytes=5)
+    zeros = len(garbage) - len(garbage.lstrip(b"\0"))
+    assert inflater.finding.code is ReasonCode.GZIP_TRAILING_GARBAGE
+    assert inflater.finding.position == f"byte {len(MEMBER) + zeros}"
+
+
+@given(cut=st.integers(1, len(MEMBER) - 1), chunk_bytes=st.integers(1, 200))
+def test_truncated_member_is_refused_with_the_offset_of_the_member(cut, chunk_bytes):
+    _, inflater = inflate(MEMBER + MEMBER[:cut], chunk_bytes=chunk_bytes)
+    assert inflater.finding.code is ReasonCode.GZIP_TRUNCATED
+    assert inflater.finding.position == f"byte {len(MEMBER)}"
+    assert inflater.finding.found == f"end of file at byte {len(MEMBER) + cut}"
+
+
+@given(cut=st.integers(1, len(BGZF) - 1), chunk_bytes=st.integers(1, 2000))
+def test_truncated_bgzf_is_refused_wherever_it_is_cut(cut, chunk_bytes):
+    _, inflater = inflate(BGZF[:cut], chunk_bytes=chunk_bytes)
+    assert inflater.finding.code in {ReasonCode.GZIP_TRUNCATED, ReasonCode.BGZF_EOF_MISSING}
+
+
+def test_bgzf_without_its_last_block_is_refused_as_incomplete():
+    _, inflater = inflate(BGZF.removesuffix(BGZF_EOF))
+    assert inflater.finding.code is ReasonCode.BGZF_EOF_MISSING
+
+
+@given(bit=st.integers(10 * 8, len(MEMBER) * 8 - 1), chunk_bytes=st.integers(1, 500))
+def test_flipped_bit_is_refused(bit, chunk_bytes):
+    damaged = bytearray(MEMBER)
+    damaged[bit // 8] ^= 1 << bit % 8
+    _, inflater = inflate(bytes(damaged), chunk_bytes=chunk_bytes)
+    assert inflater.finding is not None
+
+
+@given(bit=st.integers(0, len(BGZF) * 8 - 1), chunk_bytes=st.integers(1, 3000))
+def test_flipped_bit_in_bgzf_never_yields_other_text_unnoticed(bit, chunk_bytes):
+    damaged = bytearray(BGZF)
+    damaged[bit // 8] ^= 1 << bit % 8
+    text, inflater = inflate(bytes(damaged), chunk_bytes=chunk_bytes)
+    assert inflater.finding is not None or text == TEXT
+
+
+def test_wrong_checksum_names_the_member():
+    damaged = bytearray(MEMBER + MEMBER)
+    damaged[-8] ^= 1
+    _, inflater = inflate(bytes(damaged))
+    assert inflater.finding.code is ReasonCode.GZIP_CORRUPT
+    assert inflater.finding.position == f"byte {len(MEMBER)}"
+    assert "checksum" in inflater.finding.message
+
+
+def test_plain_text_is_refused_as_no_gzip():
+    _, inflater = inflate(b"@read\nACGT\n")
+    assert inflater.finding.code is ReasonCode.GZIP_CORRUPT
+    assert inflater.finding.position == "byte 0"
+
+
+@given(data=st.binary(max_size=300), chunk_bytes=st.integers(1, 50))
+def test_any_bytes_behind_a_gzip_magic_end_without_an_exception(data, chunk_bytes):
+    inflate(b"\x1f\x8b\x08" + data, chunk_bytes=chunk_bytes)
