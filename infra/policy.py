@@ -16,7 +16,7 @@ from cel_expr_python import cel
 
 from forebay.domain.classification import FACT_TYPES
 from forebay.errors import PolicyError
-from forebay.names import POLICY_FILE, POLICY_PACKAGE, Zone
+from forebay.names import FOLDERS, POLICY_FILE, POLICY_PACKAGE
 from infra.settings import ROOT
 
 __all__ = ["POLICIES", "compile_policies", "write_policy"]
@@ -76,11 +76,14 @@ def _check_schema(schema: Path, document: dict[str, Any]) -> None:
 
 
 def _check_classes(document: dict[str, Any]) -> None:
-    """Check that classes live in zones that exist, and rules choose classes that exist."""
+    """Check that classes live in zones that objects are placed in, and rules choose classes that exist."""
     classes = document.get("classes") or {}
     for name, chosen in classes.items():
-        if chosen.get("zone") not in set(Zone):
-            raise PolicyError(f"class {name}: there is no zone {chosen.get('zone')!r}.")
+        if chosen.get("zone") not in set(FOLDERS):
+            zones = ", ".join(sorted(FOLDERS))
+            raise PolicyError(
+                f"class {name}: nothing is placed in a zone {chosen.get('zone')!r}, only in {zones}."
+            )
     for rule in document.get("rules") or ():
         if rule.get("class") not in classes:
             raise PolicyError(f"rule {rule.get('name')!r}: no class {rule.get('class')!r}.")

@@ -69,6 +69,14 @@ class StepSpec:
         """The layers, in the order in which Lambda merges them."""
         return (Layer.COMMON, Layer.POWERTOOLS, *self.extra_layers)
 
+    def at_most(self, profile: Profile) -> int:
+        """Return how many invocations run at a time.
+
+        Locally each is a process of this machine that unpacks and imports its layers: two, the
+        fewest an SQS event source accepts.
+        """
+        return self.concurrency if profile is Profile.CLOUD else min(self.concurrency, 2)
+
 
 def physical_name(prefix: str, step: Step) -> str:
     """Return the physical name of a step's function, and of its queue."""

@@ -7,18 +7,22 @@ standard error, so that standard output can be piped.
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from textwrap import wrap
 from typing import Any, Final, TypeVar
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 PLAIN_WIDTH: Final = 100
 """Columns when output is not a terminal."""
+
+_EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -41,6 +45,20 @@ class Output:
         indent = 2 if self.out.is_terminal else None
         click.echo(json.dumps(document, indent=indent, sort_keys=True, default=_jsonable))
 
+    def facts(self, pairs: Iterable[tuple[str, object]]) -> None:
+        """Print labels and values, without the empty ones; an empty label continues the last.
+
+        Sentences wrap; identifiers and addresses stay whole, to be copied.
+        """
+        shown = [(label, str(value)) for label, value in pairs if value not in _EMPTY]
+        indent = max((len(label) for label, _ in shown), default=0) + 2
+        for label, value in shown:
+            line = Text(label.ljust(indent), style="bold")
+            room = max(self.out.width - indent, 20)
+            rows = wrap(value, room, break_long_words=False, break_on_hyphens=False)
+            line.append(("\n" + " " * indent).join(rows), style="not bold")
+            self.out.print(line, soft_wrap=True)
+
     def say(self, text: str) -> None:
         """Print a remark, silently dropped when a program reads the output."""
         if not self.as_json:
@@ -54,25 +72,15 @@ def json_option(command: Decorated) -> Decorated:
     )(command)
 
 
-def table(*columns: str, title: str = "") -> Table:
-    """Return an empty table in the house style: text wraps, the first column stays whole."""
-    made = Table(
-        title=title or None, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False
-    )
-    for place, column in enumerate(columns):
-        made.add_column(column, overflow="fold", no_wrap=place == 0)
+def table(*columns: str, wraps: Collection[str] = ()) -> Table:
+    """Return an empty table in the house style.
+
+    Only the last column wraps, unless others are named: identifiers stay whole, to be copied.
+    """
+    made = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in columns:
+        made.add_column(column, overflow="fold", no_wrap=column not in (wraps or columns[-1:]))
     return made
-
-
-def facts(pairs: Iterable[tuple[str, object]]) -> Table:
-    """Return a two-column grid of labels and values, without the empty ones."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for label, value in pairs:
-        if value not in (None, "", [], {}):
-            grid.add_row(label, str(value))
-    return grid
 
 
 def size_text(size_bytes: float) -> str:

@@ -96,7 +96,8 @@ def log_group(scope: Construct, name: str, settings: Settings) -> aws_logs.LogGr
 
 
 def _reserved(spec: StepSpec, settings: Settings) -> int | None:
-    return spec.concurrency if spec.invoked and settings.reserve_concurrency else None
+    wanted = spec.invoked and settings.reserve_concurrency
+    return spec.at_most(settings.profile) if wanted else None
 
 
 def _environment(spec: StepSpec) -> dict[str, str]:

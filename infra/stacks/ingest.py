@@ -194,7 +194,7 @@ class IngestStack(Stack):
             event_source_arn=self._base.catalog.table.table_stream_arn,
             starting_position=aws_lambda.StartingPosition.TRIM_HORIZON,
             batch_size=spec.batch,
-            parallelization_factor=spec.concurrency,
+            parallelization_factor=spec.at_most(self._settings.profile),
             bisect_batch_on_error=True,
             report_batch_item_failures=True,
             retry_attempts=_STREAM_TRIES,
@@ -308,7 +308,7 @@ class IngestStack(Stack):
             sources.SqsEventSource(
                 queue.queue,
                 batch_size=spec.batch,
-                max_concurrency=spec.concurrency,
+                max_concurrency=spec.at_most(self._settings.profile),
                 report_batch_item_failures=True,
             )
         )

@@ -14,7 +14,8 @@ class Resource:
 
     @property
     def properties(self) -> dict[str, Any]:
-        return self.body.get("Properties", {})
+        properties: dict[str, Any] = self.body.get("Properties", {})
+        return properties
 
     def __str__(self) -> str:
         return f"{self.stack}/{self.logical_id}"
@@ -31,7 +32,8 @@ class Deployment:
         return found
 
     def statements(self, resource: Resource) -> list[dict[str, Any]]:
-        return resource.properties["PolicyDocument"]["Statement"]
+        found: list[dict[str, Any]] = resource.properties["PolicyDocument"]["Statement"]
+        return found
 
     def role_statements(self) -> Iterator[tuple[Resource, dict[str, Any]]]:
         for policy in self.all("AWS::IAM::Policy"):

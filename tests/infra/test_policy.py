@@ -62,9 +62,9 @@ def test_a_rule_for_a_class_that_does_not_exist_is_refused(tmp_path: Path) -> No
         compile_policies(tmp_path)
 
 
-def test_a_class_in_a_zone_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+def test_a_class_in_a_zone_that_nothing_is_placed_in_is_refused(tmp_path: Path) -> None:
     written(tmp_path, classes={"kept": {**CLASSES["kept"], "zone": "attic"}})
-    with pytest.raises(PolicyError, match="class kept: there is no zone 'attic'"):
+    with pytest.raises(PolicyError, match="class kept: nothing is placed in a zone 'attic'"):
         compile_policies(tmp_path)
 
 

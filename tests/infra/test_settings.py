@@ -1,12 +1,14 @@
 """What a deployer may choose, and what they read when it cannot be."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from forebay.errors import ConfigurationError
 from infra.settings import Profile, Settings
 
 
-def read(environment: dict[str, str] | None = None, **context: object) -> Settings:
+def read(environment: Mapping[str, str] | None = None, **context: object) -> Settings:
     return Settings.read(
         {f"forebay:{name}": value for name, value in context.items()}.get, environment or {}
     )
@@ -54,6 +56,6 @@ def test_sites_are_a_list_without_repeats(sites: object) -> None:
 )
 def test_a_wrong_value_is_named_with_what_was_wanted(name: str, value: str, sentence: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        read(**{name: value})
+        read({}, **{name: value})
     assert f"forebay:{name} (or FOREBAY_{name.upper()})" in str(raised.value)
     assert sentence in str(raised.value)

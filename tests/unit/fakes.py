@@ -330,8 +330,10 @@ class FakeStore:
         return {key for (b, key), versions in self.versions.items() if b == bucket and versions}
 
     def _write(self, location: Location, version: StoredVersion) -> Location:
-        version_id = f"v{next(_numbers)}"
-        self.versions.setdefault((location.bucket, location.key), {})[version_id] = version
+        versions = self.versions.setdefault((location.bucket, location.key), {})
+        # Counted per key, so that a story told twice makes the same ids.
+        version_id = f"v{len(versions) + 1}"
+        versions[version_id] = version
         return Location(location.bucket, location.key, version_id)
 
     def _version(self, location: Location) -> tuple[str, StoredVersion]:
@@ -630,7 +632,8 @@ def any_reads_file(**fields: Any) -> ReadsFile:
         "names_digest": "0123",
     }
     shape: dict[str, Any] = facts | fields
-    return ReadsFile(**{k: tuple(v) if isinstance(v, list) else v for k, v in shape.items()})
+    lists = {name: tuple(value) for name, value in shape.items() if isinstance(value, list)}
+    return ReadsFile(**shape | lists)
 
 
 def any_reads_body(*, bases: bytes = b"", **fields: Any) -> bytes:

@@ -174,11 +174,13 @@ def _tell_end(
     out.print(telling.outcomes(story))
     out.print()
     if _is_repeat(story):
-        out.print("All of this had been sent before: the catalog counted it, and stored nothing.")
+        out.print(
+            "All of this had been sent before: it was recognised, and nothing was stored twice."
+        )
         out.print()
     if result:
         html = home.demonstration / "results" / f"{result['sample']}.read_qc.html"
-        out.print(telling.report(story, result, html))
+        output.facts(telling.report(story, result, html))
         out.print()
     out.print(f"That took {duration_text(seconds)}. Try next:")
     command = command_name()

@@ -10,7 +10,7 @@ from forebay_cli import diagnosis
 from forebay_cli.diagnosis import Check, Verdict
 from forebay_cli.failures import EXIT_TROUBLE
 from forebay_cli.home import Home
-from forebay_cli.output import Output, facts, json_option
+from forebay_cli.output import Output, json_option
 from forebay_cli.target import Target, target_options
 
 _STYLES: Final = {Verdict.GOOD: "green", Verdict.NOTE: "cyan", Verdict.BAD: "bold red"}
@@ -65,7 +65,7 @@ def _print(output: Output, sections: dict[str, list[Check]]) -> None:
         _print_checks(output, checks)
         output.out.print()
     output.out.print(Text("what the local cloud leaves out", style="bold"))
-    output.out.print(facts((f"  {what}", why) for what, why in diagnosis.LEFT_OUT.items()))
+    output.facts((f"  {what}", why) for what, why in diagnosis.LEFT_OUT.items())
 
 
 def _print_checks(output: Output, checks: Iterable[Check]) -> None:

@@ -103,17 +103,18 @@ def _print(output: Output, found: Found, people: Mapping[str, Mapping[str, str]]
 def _print_studies(
     output: Output, studies: Iterable[Study], people: Mapping[str, Mapping[str, str]]
 ) -> None:
-    who = _SHOWN if people else ()
-    rows = table("study", "date", "modalities", "series", "site", *who)
+    rows = table("study", "date", "modalities", "series", "site", wraps=("modalities", "site"))
     for study in studies:
-        subject = people.get(study.study_instance_uid, {})
         rows.add_row(
             study.study_instance_uid,
             study.study_date,
             ", ".join(study.modalities),
             str(len(study.series)),
             study.site,
-            *(subject.get(keyword, "") for keyword in who),
         )
     if rows.row_count:
         output.out.print(rows)
+    for study_uid, subject in people.items():
+        output.out.print()
+        named = ((keyword, subject.get(keyword)) for keyword in _SHOWN)
+        output.facts([("study", study_uid), *named])

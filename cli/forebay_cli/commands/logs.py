@@ -101,8 +101,8 @@ class LogLine:
 
     @property
     def is_housekeeping(self) -> bool:
-        """Whether Lambda wrote this line, not the step."""
-        return self.raw.startswith(_LAMBDA_LINES)
+        """Whether this is Lambda's own line, or a metric written as a log line."""
+        return self.raw.startswith(_LAMBDA_LINES) or "_aws" in self.fields
 
     def document(self) -> dict[str, Any]:
         """Return the line as JSON data."""

@@ -24,12 +24,15 @@ from forebay_cli.documents import (
 )
 from forebay_cli.failures import CommandError
 from forebay_cli.home import Home
-from forebay_cli.output import Output, facts, json_option, size_text, table
+from forebay_cli.output import Output, json_option, size_text, table
 from forebay_cli.reading import catalog_of
 from forebay_cli.target import Target, target_options
 
 _S3_URI: Final = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.+)")
 _RUN_ID: Final = re.compile(r"[a-z0-9-]+-[0-9a-f]{32}")
+
+
+_EVERY_CHANGE: Final = frozenset({"version", "at", "from", "to", "pk", "sk", "schema_version"})
 
 
 @click.command()
@@ -76,18 +79,19 @@ class FoundObject:
     def print(self, output: Output, *, identifiers: bool) -> None:
         """Print the object for a person."""
         record = self.record
-        output.out.print(facts(_identity(record)))
-        for finding in (record.finding, *record.warnings):
-            if finding:
-                output.out.print()
-                output.out.print(facts(_finding(finding)))
+        output.facts(_identity(record))
+        if record.finding:
+            _print_finding(output, "reason", record.finding)
+        for warning in record.warnings:
+            _print_finding(output, "warning", warning)
         output.out.print()
-        output.out.print(facts([("metadata", ""), *_flat(record.metadata)]))
+        output.facts(_flat(record.metadata))
         subject = subject_document(record, identifiers=identifiers)
         if subject:
-            hint = "" if identifiers else "(masked; --identifiers shows them)"
             output.out.print()
-            output.out.print(facts([*subject.items(), ("subject", hint)]))
+            output.facts(subject.items())
+            if not identifiers:
+                output.say("Patient identifiers are masked; --identifiers shows them.")
         _print_digests(output, record)
         self._print_lineage(output)
         _print_history(output, self.history)
@@ -109,6 +113,7 @@ class FoundObject:
         if self.record.original_id:
             lineage.add_row("original", self.record.original_id, "the first to arrive")
         if lineage.row_count:
+            output.out.print()
             output.out.print(lineage)
 
 
@@ -134,9 +139,9 @@ class FoundSeveral:
         """Print all of it for a person."""
         output.out.print(self.title)
         if self.more:
-            output.out.print(facts(self.more.items()))
+            output.facts(self.more.items())
         if identifiers and self.objects and self.objects[0].subject:
-            output.out.print(facts(self.objects[0].subject.items()))
+            output.facts(self.objects[0].subject.items())
         print_objects(output, self.objects)
         print_runs(output, self.runs)
 
@@ -160,7 +165,7 @@ def print_objects(output: Output, records: Iterable[ObjectRecord]) -> None:
     records = list(records)
     if not records:
         return
-    rows = table("object", "state", "kind", "site", "size", "what")
+    rows = table("object", "state", "kind", "site", "size", "what", wraps=("site", "what"))
     for record in records:
         rows.add_row(
             record.object_id,
@@ -306,15 +311,18 @@ def _identity(record: ObjectRecord) -> list[tuple[str, object]]:
     ]
 
 
-def _finding(finding: Finding) -> list[tuple[str, object]]:
-    return [
-        ("reason", finding.code.value),
-        ("", finding.message),
-        ("position", finding.position),
-        ("expected", finding.expected),
-        ("found", finding.found),
-        ("who acts", finding.owner.value),
-    ]
+def _print_finding(output: Output, label: str, finding: Finding) -> None:
+    output.out.print()
+    output.facts(
+        [
+            (label, finding.code.value),
+            ("", finding.message),
+            ("position", finding.position),
+            ("expected", finding.expected),
+            ("found", finding.found),
+            ("who acts", finding.owner.value),
+        ]
+    )
 
 
 def _flat(metadata: Mapping[str, Any]) -> list[tuple[str, object]]:
@@ -332,26 +340,41 @@ def _flat(metadata: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 
 def _print_digests(output: Output, record: ObjectRecord) -> None:
-    digests = table("digest", "value", "vouched for by", "source")
+    """Print each digest once, with everybody who vouched for it."""
+    witnesses: dict[tuple[str, str], list[str]] = {}
     for digest in record.digests:
-        digests.add_row(digest.algorithm.value, digest.value, digest.witness.value, digest.source)
-    if digests.row_count:
-        output.out.print(digests)
+        source = f" ({digest.source})" if digest.source else ""
+        said = witnesses.setdefault((digest.algorithm.value, digest.value), [])
+        said.append(f"{digest.witness.value}{source}")
+    rows: list[tuple[str, object]] = []
+    for (algorithm, value), said in witnesses.items():
+        rows += [(algorithm, value), ("", f"vouched for by {', '.join(said)}")]
+    if rows:
+        output.out.print()
+        output.facts(rows)
 
 
 def _print_history(output: Output, history: Iterable[Mapping[str, Any]]) -> None:
-    changes = table("history", "when", "from", "to", "why")
+    changes = table("history", "when", "state", "why")
+    before: Mapping[str, Any] = {}
     for change in history:
-        finding = change.get("finding") or {}
+        when = str(change.get("at", ""))[:19].replace("T", " ")
         changes.add_row(
-            str(change.get("version", "")),
-            str(change.get("at", "")).replace("T", " "),
-            str(change.get("from", "")),
-            str(change.get("to", "")),
-            str(finding.get("code") or change.get("class_rule") or ""),
+            str(change.get("version", "")), when, str(change.get("to", "")), _why(before, change)
         )
+        before = change
     if changes.row_count:
+        output.out.print()
         output.out.print(changes)
+
+
+def _why(before: Mapping[str, Any], change: Mapping[str, Any]) -> str:
+    """Return what made a change, or what it recorded when the state stayed."""
+    if change.get("from") == change.get("to"):
+        names = [n for n in change if change[n] != before.get(n) and n not in _EVERY_CHANGE]
+        return f"recorded: {', '.join(sorted(names))}"
+    finding = change.get("finding") or {}
+    return str(finding.get("code") or change.get("class_rule") or "")
 
 
 def _brief(record: ObjectRecord) -> str:

@@ -13,7 +13,7 @@ from rich.status import Status
 from forebay_cli.home import Home
 from forebay_cli.localcloud.lifecycle import UpRequest, UpResult, bring_up
 from forebay_cli.localcloud.record import LocalCloud
-from forebay_cli.output import Output, duration_text, facts, json_option
+from forebay_cli.output import Output, duration_text, json_option
 
 
 @click.command()
@@ -125,14 +125,12 @@ def _print(output: Output, result: UpResult, seconds: float) -> None:
         (False, False): "The local cloud is up; nothing to deploy",
     }[result.started, result.deployed]
     output.out.print(f"{did} ({duration_text(seconds)}).")
-    output.out.print(
-        facts(
-            [
-                ("endpoint", cloud.endpoint),
-                ("mode", "TLS and IAM enforced" if cloud.secure else "open (no TLS, no IAM)"),
-                ("state", cloud.data_folder or "discarded by `forebay down`"),
-                ("log", cloud.log_file),
-                ("stop", "forebay down"),
-            ]
-        )
+    output.facts(
+        [
+            ("endpoint", cloud.endpoint),
+            ("mode", "TLS and IAM enforced" if cloud.secure else "open (no TLS, no IAM)"),
+            ("state", cloud.data_folder or "discarded by `forebay down`"),
+            ("log", cloud.log_file),
+            ("stop", "forebay down"),
+        ]
     )

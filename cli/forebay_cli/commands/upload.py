@@ -20,7 +20,7 @@ from rich.progress import (
 from forebay_cli.deployment import Deployment
 from forebay_cli.failures import EXIT_TROUBLE, CommandError
 from forebay_cli.home import Home
-from forebay_cli.output import Output, duration_text, facts, json_option, size_text, table
+from forebay_cli.output import Output, duration_text, json_option, size_text, table
 from forebay_cli.target import Target, target_options
 from forebay_cli.uploads.journal import UploadJournal
 from forebay_cli.uploads.planning import Destination, Plan, check_site, plan_upload
@@ -196,7 +196,7 @@ def _print_problems(
     problems += [(path, f"left aside: {why}") for path, why in left_aside.items()]
     if problems:
         output.out.print()
-        output.out.print(facts(problems))
+        output.facts(problems)
 
 
 def _file_document(file: SentFile) -> dict[str, Any]:

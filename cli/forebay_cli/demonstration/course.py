@@ -55,7 +55,7 @@ class Followed:
         if record.state is State.PLACED and self.zone:
             return f"{self.zone.value} zone, class {record.object_class}"
         if record.state is State.DUPLICATE:
-            return "The same bytes are here already; nothing was stored twice."
+            return "The same bytes are stored already."
         if record.state is State.CONFLICT:
             return "Another file holds this identity; kept aside, nothing was overwritten."
         return f"Still {record.state.value}."

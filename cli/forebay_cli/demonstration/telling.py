@@ -11,7 +11,7 @@ from rich.text import Text
 
 from forebay.domain.states import State
 from forebay_cli.demonstration.course import Followed, Story
-from forebay_cli.output import Output, facts, table
+from forebay_cli.output import Output, table
 
 _STYLES: Final = {
     State.PLACED.value: "green",
@@ -61,23 +61,21 @@ def outcomes(story: Story) -> Table:
     return made
 
 
-def report(story: Story, result: Mapping[str, Any], html: Path) -> Table:
+def report(story: Story, result: Mapping[str, Any], html: Path) -> list[tuple[str, object]]:
     """Return the pipeline's key numbers, from its JSON report."""
     mates = result["mates"]
     per_mate = " · ".join(
         f"{name} {mate['q30_fraction']:.1%} ≥ Q30, GC {mate['gc_fraction']:.1%}"
         for name, mate in sorted(mates.items())
     )
-    return facts(
-        [
-            ("pipeline", f"{result['pipeline']} {result['pipeline_version']}"),
-            ("sample", result["sample"]),
-            ("pairs", f"{result['pairs']:,} (both mates ≥ Q30: {result['both_q30_fraction']:.1%})"),
-            ("mates", per_mate),
-            ("report", _relative(html)),
-            ("run", story.run.run_id if story.run else ""),
-        ]
-    )
+    return [
+        ("pipeline", f"{result['pipeline']} {result['pipeline_version']}"),
+        ("sample", result["sample"]),
+        ("pairs", f"{result['pairs']:,} (both mates ≥ Q30: {result['both_q30_fraction']:.1%})"),
+        ("mates", per_mate),
+        ("report", _relative(html)),
+        ("run", story.run.run_id if story.run else ""),
+    ]
 
 
 def _moving(story: Story) -> Table:

@@ -1,8 +1,10 @@
 import hashlib
 import sys
 import zlib
+from typing import Never
 
 import pytest
+
 from forebay.domain.integrity import Algorithm, Witness
 from forebay.formats import digests
 from forebay.formats.digests import HashThread, MultiDigest, can_compute, digest_chunks
@@ -11,7 +13,7 @@ DATA = b"forebay" * 50_000
 
 
 @pytest.mark.parametrize("chunk_bytes", [1000, 65_536, 100_000, len(DATA)])
-def test_digests_are_those_of_hashlib_whatever_the_chunk_size(chunk_bytes):
+def test_digests_are_those_of_hashlib_whatever_the_chunk_size(chunk_bytes: int) -> None:
     chunks = (DATA[at : at + chunk_bytes] for at in range(0, len(DATA), chunk_bytes))
     found, size_bytes = digest_chunks(
         chunks,
@@ -25,7 +27,7 @@ def test_digests_are_those_of_hashlib_whatever_the_chunk_size(chunk_bytes):
     assert values[Algorithm.CRC32] == f"{zlib.crc32(DATA):08x}"
 
 
-def test_empty_stream_has_the_digest_of_nothing():
+def test_empty_stream_has_the_digest_of_nothing() -> None:
     found, size_bytes = digest_chunks([], [Algorithm.MD5])
     assert size_bytes == 0
     assert found[0].value == "d41d8cd98f00b204e9800998ecf8427e"
@@ -36,13 +38,13 @@ def test_empty_stream_has_the_digest_of_nothing():
     "algorithm,value",
     [(Algorithm.CRC32C, "e3069283"), (Algorithm.CRC64NVME, "ae8b14860a799888")],
 )
-def test_crt_checksums_have_their_published_check_value(algorithm, value):
+def test_crt_checksums_have_their_published_check_value(algorithm: Algorithm, value: str) -> None:
     pytest.importorskip("awscrt.checksums", reason="awscrt is optional")
     found, _ = digest_chunks([b"1234", b"56789"], [algorithm])
     assert found[0].value == value
 
 
-def test_crt_checksums_are_left_out_where_awscrt_is_absent(monkeypatch):
+def test_crt_checksums_are_left_out_where_awscrt_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "awscrt.checksums", None)
     digest = MultiDigest([Algorithm.MD5, Algorithm.CRC64NVME])
     assert [each.algorithm for each in digest.digests()] == [Algorithm.MD5]
@@ -50,8 +52,8 @@ def test_crt_checksums_are_left_out_where_awscrt_is_absent(monkeypatch):
     assert can_compute(Algorithm.SHA512)
 
 
-def test_failing_update_is_raised_when_the_thread_is_closed():
-    def fail(data):
+def test_failing_update_is_raised_when_the_thread_is_closed() -> None:
+    def fail(data: bytes) -> Never:
         raise ValueError("no")
 
     thread = HashThread(queued=1)

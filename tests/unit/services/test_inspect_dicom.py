@@ -1,5 +1,7 @@
 """inspect_dicom: verified, refused, duplicate or conflict, without reading a byte twice."""
 
+from typing import Any
+
 import pytest
 
 from forebay.domain.findings import ReasonCode
@@ -180,8 +182,8 @@ def test_redelivered_duplicate_is_counted_once() -> None:
 
 def test_same_instance_with_other_bytes_is_a_conflict_and_nothing_is_overwritten() -> None:
     world = World()
-    sop, study, series = any_uid(), any_uid(), any_uid()
-    same = {"sop_instance_uid": sop, "study_instance_uid": study, "series_instance_uid": series}
+    levels = ("sop", "series", "study")
+    same: dict[str, Any] = {f"{level}_instance_uid": any_uid() for level in levels}
     original = world.image(any_dicom_body(**same))
     world.run()
     placed = world.record(original)
@@ -200,7 +202,7 @@ def test_same_instance_with_other_bytes_is_a_conflict_and_nothing_is_overwritten
     assert world.record(original) == placed
     assert world.store.body(placed.placed) == stored
     assert len(world.store.versions[placed.placed.bucket, placed.placed.key]) == 1
-    assert world.catalog.claims[("sop", sop, "-")] == original
+    assert world.catalog.claims[("sop", same["sop_instance_uid"], "-")] == original
 
 
 def test_weak_checksums_that_agree_do_not_make_a_duplicate_without_reading_both() -> None:

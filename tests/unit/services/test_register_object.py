@@ -110,7 +110,7 @@ def test_bucket_that_is_no_landing_bucket_is_a_message_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "body", "marker"),
+    "key, body, marker",
     [
         ("site-a/folder/", b"", "directory marker"),
         ("site-a/folder_$folder$", b"", "directory marker"),

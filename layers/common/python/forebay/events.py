@@ -7,7 +7,7 @@ else. Events carry ids, states and reason codes, never attributes of a person.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 from urllib.parse import unquote_plus
 
@@ -77,9 +77,12 @@ class ObjectChanged:
             known = {k: v for k, v in detail.items() if k in cls.__dataclass_fields__}
             # What was empty was left out: nothing before, no site in the key, no versioning.
             empty = {"previous_state": "", "site": "", "version_id": ""}
-            return cls(detail_type=DetailType(envelope["detail-type"]), **empty | known)
+            change = cls(detail_type=DetailType(envelope["detail-type"]), **empty | known)
+            if not isinstance(change.object_id, str):
+                raise TypeError("object_id is not a text")
         except _WRONG_SHAPE as exc:
             raise MessageError(f"not a catalog change event: {exc}") from exc
+        return change
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,7 @@ def read_pipeline_event(body: str) -> PipelineFinished:
 
 def utc_text(moment: datetime) -> str:
     """Return ISO 8601 in UTC with microseconds, so that text order is time order."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _detail(event: ObjectChanged | RunChanged) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def read_key(zone: Zone, key: str) -> Arrival:
         site, rest = "", key
     name = rest.rsplit("/", 1)[-1]
     run_id = rest.partition("/")[0] if site == PIPELINES_SITE and "/" in rest else ""
-    return Arrival(_kind(zone, site, name), site, name, run_id)
+    return Arrival(_kind(zone, run_id, name), site, name, run_id)
 
 
 def marker(kind: Kind, key: str, size_bytes: int) -> Marker | None:
@@ -64,12 +64,12 @@ def checksum_target(key: str) -> str:
     return "" if target == key else target
 
 
-def _kind(zone: Zone, site: str, name: str) -> Kind:
+def _kind(zone: Zone, run_id: str, name: str) -> Kind:
     if _CHECKSUMS.search(name):
         return Kind.CHECKSUMS
     if _FASTQ.search(name):
         return Kind.FASTQ
-    if site == PIPELINES_SITE and _REPORT.search(name):
+    if run_id and _REPORT.search(name):
         return Kind.REPORT
     # PACS and scanners name files as they please: in the imaging bucket the content decides.
     return Kind.DICOM if zone is Zone.LANDING_IMAGING else Kind.UNKNOWN

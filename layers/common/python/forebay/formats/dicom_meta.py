@@ -37,11 +37,8 @@ _EXECUTABLE: Final = (
     (re.compile(rb"#!"), "a script"),
     (re.compile(rb"PK[\x03\x05]"), "a ZIP archive"),
     (re.compile(rb"Rar!|7z\xbc\xaf|\x1f\x8b|MSCF|\xd0\xcf\x11\xe0"), "an archive or document"),
-    (re.compile(rb"(?s:.)*%PDF-"), "a PDF document"),
-    (
-        re.compile(rb"(?is:.)*<\s*(?:!doctype|html|head|body|script|svg|iframe|\?xml|\?php|img)"),
-        "HTML",
-    ),
+    (re.compile(rb"(?s).*%PDF-"), "a PDF document"),
+    (re.compile(rb"(?is).*<\s*(?:!doctype|html|head|body|script|svg|iframe|img|\?)"), "HTML"),
 )
 _KNOWN_STARTS: Final = (
     (b"\x1f\x8b", "gzip data"),

@@ -243,7 +243,7 @@ class FastqRecords:
         lines = [line.removesuffix(b"\r") for line in rest.removesuffix(b"\n").split(b"\n")]
         if b"\r" in lines[0]:
             return self._broken(self._line, _CR_ONLY)
-        if rule := _broken_head(lines[0]):
+        if rest != b"@" and (rule := _broken_head(lines[0])):
             return self._broken(self._line, rule)
         if len(lines) > 2 and not lines[2].startswith(b"+"):
             return self._broken(self._line + 2, _PLUS_MISSING)

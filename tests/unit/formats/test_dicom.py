@@ -1,0 +1,546 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread, dcmwrite
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    MediaStorageDirectoryStorage,
+    RLELossless,
+)
+
+from forebay.domain.findings import ReasonCode, Verdict
+from forebay.domain.imaging import DicomInstance
+from forebay.domain.inspection import Inspection
+from forebay.formats.dicom import DicomLimits, inspect_dicom
+from forebay.formats.source import BytesSource
+
+SOP = "1.2.3.4.5"
+NATIVE = [
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+]
+
+
+def any_dataset(**changes: object) -> Dataset:
+    ds = Dataset()
+    ds.SOPClassUID = CTImageStorage
+    ds.SOPInstanceUID = SOP
+    ds.StudyInstanceUID = "1.2.3"
+    ds.SeriesInstanceUID = "1.2.3.4"
+    ds.StudyDate = "20240229"
+    ds.Modality = "CT"
+    ds.PatientID = "PAT1"
+    ds.PatientName = "Doe^Jane"
+    ds.AccessionNumber = "ACC9"
+    ds.ReferringPhysicianName = "House^Greg"
+    ds.ImageType = ["ORIGINAL", "PRIMARY"]
+    ds.SeriesNumber = 3
+    ds.SliceThickness = "2.5"
+    ds.Rows = ds.Columns = 8
+    ds.SamplesPerPixel = 1
+    ds.BitsAllocated = ds.BitsStored = 16
+    ds.HighBit = 15
+    ds.PixelRepresentation = 0
+    ds.PhotometricInterpretation = "MONOCHROME2"
+    ds.PixelData = bytes(range(128))
+    ds["PixelData"].VR = "OW"
+    item = Dataset()
+    item.CodeValue = "T-1"
+    ds.ProcedureCodeSequence = Sequence([item, item])
+    for keyword, value in changes.items():
+        if value is None:
+            delattr(ds, keyword)
+        else:
+            setattr(ds, keyword, value)
+    return ds
+
+
+def any_file(
+    syntax: str = ExplicitVRLittleEndian,
+    *,
+    dataset: Dataset | None = None,
+    preamble: bytes = bytes(128),
+    media_class: str = CTImageStorage,
+) -> bytes:
+    ds = any_dataset() if dataset is None else dataset
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.FileMetaInformationGroupLength = 0
+    ds.file_meta.FileMetaInformationVersion = b"\0\1"
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.MediaStorageSOPClassUID = media_class
+    ds.file_meta.MediaStorageSOPInstanceUID = SOP
+    ds.preamble = preamble
+    buffer = io.BytesIO()
+    dcmwrite(buffer, ds)
+    return buffer.getvalue()
+
+
+def encapsulated_file(
+    frames: list[bytes], *, has_bot: bool = True, dataset: Dataset | None = None
+) -> bytes:
+    ds = any_dataset() if dataset is None else dataset
+    ds.NumberOfFrames = len(frames)
+    ds.PixelData = encapsulate(frames, has_bot=has_bot)
+    ds["PixelData"].VR = "OB"
+    ds["PixelData"].is_undefined_length = True
+    return any_file(JPEG2000Lossless, dataset=ds)
+
+
+def inspect(data: bytes, **limits: int) -> Inspection[DicomInstance]:
+    return inspect_dicom(BytesSource(data), limits=DicomLimits(**limits))
+
+
+def only_code(inspection: Inspection[DicomInstance]) -> ReasonCode:
+    assert len(inspection.findings) == 1, inspection.findings
+    return inspection.findings[0].code
+
+
+def with_raw_element(data: bytes, element: bytes) -> bytes:
+    """Put an element right before the pixel data of an explicit little endian file."""
+    at = data.index(b"\xe0\x7f\x10\x00OW")
+    return data[:at] + element + data[at:]
+
+
+class CountingSource(BytesSource):
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.ranges: list[tuple[int, int]] = []
+
+    def read_range(self, start: int, length: int) -> bytes:
+        self.ranges.append((start, length))
+        return super().read_range(start, length)
+
+
+@pytest.mark.parametrize("syntax", NATIVE)
+def test_every_native_syntax_is_accepted_with_its_values(syntax: str) -> None:
+    inspection = inspect(any_file(syntax))
+    assert inspection.verdict is Verdict.VALID
+    record = inspection.record
+    assert (record.sop_instance_uid, record.sop_class_uid) == (SOP, CTImageStorage)
+    assert (record.study_instance_uid, record.series_instance_uid) == ("1.2.3", "1.2.3.4")
+    assert record.transfer_syntax_uid == syntax
+    assert record.attributes["ImageType"] == ["ORIGINAL", "PRIMARY"]
+    assert record.attributes["SeriesNumber"] == 3
+    assert record.attributes["SliceThickness"] == 2.5
+    assert record.attributes["Rows"] == 8
+    assert record.attributes["StudyDate"] == "20240229"
+
+
+def test_what_identifies_a_person_stays_in_the_subject() -> None:
+    record = inspect(any_file()).record
+    assert record.subject == {
+        "PatientID": "PAT1",
+        "PatientName": "Doe^Jane",
+        "AccessionNumber": "ACC9",
+        "ReferringPhysicianName": "House^Greg",
+    }
+    assert not {"PAT1", "Doe^Jane", "ACC9", "House^Greg"} & set(
+        map(str, record.attributes.values())
+    )
+
+
+@pytest.mark.parametrize("frames", [[b"\xff\x4f" * 20], [b"ab" * n for n in range(1, 40)]])
+@pytest.mark.parametrize("has_bot", [True, False])
+def test_encapsulated_pixel_data_is_accepted(frames: list[bytes], has_bot: bool) -> None:
+    assert inspect(encapsulated_file(frames, has_bot=has_bot)).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("has_bot", [True, False])
+def test_end_of_large_compressed_images_is_found_with_few_requests(has_bot: bool) -> None:
+    data = encapsulated_file([bytes(40_000)] * 100, has_bot=has_bot)
+    source = CountingSource(data)
+    inspection = inspect_dicom(source)
+    assert inspection.verdict is Verdict.VALID
+    assert inspection.requests == len(source.ranges) <= 7
+    assert inspection.bytes_read == sum(
+        len(data[start : start + length]) for start, length in source.ranges
+    )
+    assert inspection.bytes_read < 300_000
+
+
+def test_one_request_is_enough_for_a_native_image_and_reads_no_more_than_the_first_range() -> None:
+    ds = any_dataset(Rows=1000, Columns=1000)
+    ds.PixelData = bytes(2_000_000)
+    source = CountingSource(any_file(dataset=ds))
+    assert inspect_dicom(source).verdict is Verdict.VALID
+    assert source.ranges == [(0, 65_536)]
+
+
+@pytest.mark.parametrize("syntax", [*NATIVE, JPEG2000Lossless])
+def test_any_first_range_gives_the_same_record(syntax: str) -> None:
+    data = encapsulated_file([b"ab" * 300]) if syntax == JPEG2000Lossless else any_file(syntax)
+    whole = inspect(data)
+    for first_read_bytes in (132, 140, 150, 200, 333, 500, 777):
+        part = inspect(data, first_read_bytes=first_read_bytes)
+        assert part.record == whole.record
+        assert part.findings == whole.findings
+
+
+@pytest.mark.parametrize("syntax", [*NATIVE, JPEG2000Lossless])
+def test_file_cut_at_any_byte_is_never_valid(syntax: str) -> None:
+    data = encapsulated_file([b"ab" * 30] * 3) if syntax == JPEG2000Lossless else any_file(syntax)
+    assert inspect(data).verdict is Verdict.VALID
+    accepted = [
+        (cut, [finding.code for finding in inspection.findings])
+        for cut in range(len(data.rstrip(b"\0")))
+        if (inspection := inspect(data[:cut])).verdict is not Verdict.INVALID
+    ]
+    # Padding at the end may go. Cut exactly between two elements it is a sound data set, but an image without pixels.
+    assert all(ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH in codes for _, codes in accepted)
+
+
+@settings(deadline=None)
+@given(cut=st.integers(132, 70_000))
+def test_compressed_image_cut_anywhere_is_never_valid(cut: int) -> None:
+    data = encapsulated_file([bytes(9_000), b"\xfe\xff" * 5_000, bytes(30_000)], has_bot=False)
+    if cut < len(data):
+        assert inspect(data[:cut], first_read_bytes=4096).verdict is not Verdict.VALID
+
+
+@pytest.mark.parametrize(
+    "start,kind",
+    [
+        (b"MZ\x90\0", "Windows"),
+        (b"\x7fELF", "Linux"),
+        (b"#!/bin/sh", "script"),
+        (b"PK\x03\x04", "ZIP"),
+        (b"%PDF-1.7", "PDF"),
+        (b"\n <HTML>", "HTML"),
+        (b"x<script>", "HTML"),
+        (b"\xcf\xfa\xed\xfe", "program"),
+    ],
+)
+def test_preamble_of_another_kind_of_file_is_refused(start: bytes, kind: str) -> None:
+    data = any_file(preamble=start.ljust(128, b"\0"))
+    inspection = inspect(data)
+    assert inspection.verdict is Verdict.INVALID
+    assert only_code(inspection) is ReasonCode.DICOM_POLYGLOT
+    assert kind in inspection.findings[0].message
+    assert inspect(data, refuse_polyglots=False).verdict is Verdict.WARNING
+
+
+@pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"R_1F7AAEBA350A45"])
+def test_tiff_and_harmless_preambles_are_accepted(start: bytes) -> None:
+    assert inspect(any_file(preamble=start.ljust(128, b"\0"))).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize(
+    "data,code",
+    [
+        (b"", ReasonCode.EMPTY_OBJECT),
+        (b"\x1f\x8b\x08" + bytes(300), ReasonCode.NOT_DICOM),
+        (b"DICM" + bytes(300), ReasonCode.NOT_DICOM),
+        (bytes(500), ReasonCode.NOT_DICOM),
+        (bytes(128), ReasonCode.DICOM_TRUNCATED),
+        (bytes(128) + b"DI", ReasonCode.DICOM_TRUNCATED),
+        (bytes(128) + b"DICM", ReasonCode.DICOM_TRUNCATED),
+        (bytes(128) + b"DICM" + b"\x08\0\x05\0CS\x02\0AA", ReasonCode.DICOM_META_MISSING),
+    ],
+)
+def test_file_without_a_proper_start_is_refused(data: bytes, code: ReasonCode) -> None:
+    inspection = inspect(data)
+    assert inspection.verdict is Verdict.INVALID
+    assert only_code(inspection) is code
+
+
+@pytest.mark.parametrize(
+    "keyword", ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
+)
+@pytest.mark.parametrize(
+    "value,code",
+    [
+        (b"", ReasonCode.DICOM_IDENTITY_MISSING),
+        (b"../../etc/passwd", ReasonCode.DICOM_UID_INVALID),
+        (b"1.2\n3.4", ReasonCode.DICOM_UID_INVALID),
+        (b"1.2\\1.3", ReasonCode.DICOM_UID_INVALID),
+        (b"1." * 40 + b"11", ReasonCode.DICOM_UID_INVALID),
+        (b"1..2", ReasonCode.DICOM_UID_INVALID),
+        (b"1.2\xff4", ReasonCode.DICOM_UID_INVALID),
+    ],
+)
+def test_missing_or_hostile_uid_is_refused_without_showing_it(
+    keyword: str, value: bytes, code: ReasonCode
+) -> None:
+    data = any_file(dataset=any_dataset(**{keyword: "9.8.7.6"}))
+    old = b"UI\x08\x009.8.7.6\0"
+    data = data.replace(old, b"UI" + struct.pack("<H", len(value)) + value)
+    inspection = inspect(data)
+    assert inspection.verdict is Verdict.INVALID
+    finding = inspection.findings[-1]
+    assert finding.code is code
+    assert keyword in finding.message
+    assert "passwd" not in str(finding.as_dict())
+
+
+def test_absent_uid_is_refused() -> None:
+    inspection = inspect(any_file(dataset=any_dataset(StudyInstanceUID=None)))
+    assert only_code(inspection) is ReasonCode.DICOM_IDENTITY_MISSING
+
+
+def test_leading_zero_in_a_uid_is_a_warning() -> None:
+    data = any_file().replace(b"1.2.3.4\0", b"1.2.034\0")
+    inspection = inspect(data)
+    assert only_code(inspection) is ReasonCode.DICOM_UID_INVALID
+    assert inspection.record.series_instance_uid == "1.2.034"
+
+
+def test_other_instance_in_file_meta_is_a_warning_and_the_data_set_counts() -> None:
+    inspection = inspect(any_file(dataset=any_dataset(SOPInstanceUID="1.2.3.4.9")))
+    assert only_code(inspection) is ReasonCode.DICOM_IDENTITY_MISMATCH
+    assert inspection.record.sop_instance_uid == "1.2.3.4.9"
+
+
+def test_dicomdir_is_unsupported() -> None:
+    inspection = inspect(any_file(media_class=MediaStorageDirectoryStorage))
+    assert inspection.verdict is Verdict.UNSUPPORTED
+    assert only_code(inspection) is ReasonCode.DICOMDIR
+
+
+@pytest.mark.parametrize(
+    "syntax,verdict",
+    [(b"not-a-uid\0", Verdict.INVALID), (b"1.2.840.113619.5.2\0\0", Verdict.UNSUPPORTED)],
+)
+def test_unknown_transfer_syntax_is_not_guessed(syntax: str, verdict: Verdict) -> None:
+    data = any_file()
+    old = b"\x02\0\x10\0UI\x14\0" + b"1.2.840.10008.1.2.1\0"
+    new = b"\x02\0\x10\0UI" + struct.pack("<H", len(syntax)) + syntax
+    inspection = inspect(data.replace(old, new))
+    assert inspection.verdict is verdict
+    assert inspection.findings[-1].code is ReasonCode.DICOM_TRANSFER_SYNTAX_UNKNOWN
+
+
+def test_empty_transfer_syntax_is_refused() -> None:
+    old = b"\x02\0\x10\0UI\x14\0" + b"1.2.840.10008.1.2.1\0"
+    inspection = inspect(any_file().replace(old, b"\x02\0\x10\0UI\0\0"))
+    assert inspection.findings[-1].code is ReasonCode.DICOM_META_MISSING
+
+
+@pytest.mark.parametrize(
+    "claimed,written",
+    [
+        (b"1.2.840.10008.1.2\0", ExplicitVRLittleEndian),
+        (b"1.2.840.10008.1.2.2\0", ExplicitVRLittleEndian),
+        (b"1.2.840.10008.1.2.1\0", ImplicitVRLittleEndian),
+        (b"1.2.840.10008.1.2.1\0", ExplicitVRBigEndian),
+        (b"1.2.840.10008.1.2.1.99\0\0", ExplicitVRLittleEndian),
+        (b"1.2.840.10008.1.2.4.90\0\0", ExplicitVRLittleEndian),
+    ],
+)
+def test_data_set_not_encoded_as_claimed_is_refused_as_malformed(
+    claimed: bytes, written: str
+) -> None:
+    data = any_file(written)
+    meta_end = 144 + struct.unpack_from("<I", data, 140)[0]
+    head = data[132:meta_end]
+    at = head.index(b"\x02\0\x10\0UI")
+    (length,) = struct.unpack_from("<H", head, at + 6)
+    changed = head[: at + 6] + struct.pack("<H", len(claimed)) + claimed + head[at + 8 + length :]
+    inspection = inspect(data[:132] + changed + data[meta_end:])
+    assert inspection.verdict is Verdict.INVALID
+    assert inspection.findings[-1].code is ReasonCode.DICOM_MALFORMED
+
+
+@pytest.mark.parametrize("length,verdict", [(0, Verdict.INVALID), (2**32 - 16, Verdict.INVALID)])
+def test_absurd_group_length_is_refused(length: int, verdict: Verdict) -> None:
+    data = bytearray(any_file())
+    data[140:144] = struct.pack("<I", length)
+    assert inspect(bytes(data)).verdict is verdict
+
+
+def test_slightly_wrong_group_length_is_a_warning() -> None:
+    data = bytearray(any_file())
+    data[140] ^= 4
+    assert only_code(inspect(bytes(data))) is ReasonCode.DICOM_VALUE_SUSPECT
+
+
+@pytest.mark.parametrize("element", [b"\x10\0\x20\0LO\x04\0OTHR", b"\x09\0\x01\0LO\x02\0AA"])
+def test_repeated_or_misplaced_element_is_refused(element: bytes) -> None:
+    inspection = inspect(with_raw_element(any_file(), element))
+    assert only_code(inspection) is ReasonCode.DICOM_MALFORMED
+
+
+def test_element_longer_than_its_item_is_refused() -> None:
+    item = b"\x08\0\x00\x01SH\x40\0AA"
+    sequence = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(item)) + item
+    element = b"\x40\x00\x75\x02SQ\0\0" + struct.pack("<I", len(sequence)) + sequence
+    assert only_code(inspect(with_raw_element(any_file(), element))) is ReasonCode.DICOM_MALFORMED
+
+
+def test_unclosed_sequence_is_refused() -> None:
+    element = b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff"
+    assert inspect(with_raw_element(any_file(), element)).verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize("vr", [b"SQ\0\0", b"UN\0\0"])
+def test_nesting_beyond_any_real_object_is_refused(vr: bytes) -> None:
+    item = b"\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    # What is in an element of unknown VR and length is implicit.
+    inner = vr if vr.startswith(b"SQ") else b""
+    levels = b"\x40\x00\x75\x02" + vr + item + (b"\x40\x00\x75\x02" + inner + item) * 100_000
+    inspection = inspect(with_raw_element(any_file(), levels))
+    assert inspection.findings[0].code is ReasonCode.LIMIT_EXCEEDED
+    assert inspection.bytes_read <= 1 << 20
+
+
+def test_too_many_elements_are_refused() -> None:
+    elements = b"".join(
+        struct.pack("<HH2sH", 0x0029, number, b"LO", 0) for number in range(0x1000, 0x4000)
+    )
+    inspection = inspect(with_raw_element(any_file(), elements), max_elements=5_000)
+    assert only_code(inspection) is ReasonCode.LIMIT_EXCEEDED
+
+
+def test_deflate_bomb_is_refused() -> None:
+    body = zlib.compressobj(wbits=-15)
+    data = any_file(DeflatedExplicitVRLittleEndian)
+    start = 144 + struct.unpack_from("<I", data, 140)[0]
+    bomb = body.compress(bytes(5_000_000)) + body.flush()
+    inspection = inspect(data[:start] + bomb, max_inflated_bytes=1_000_000)
+    assert only_code(inspection) is ReasonCode.LIMIT_EXCEEDED
+
+
+def test_head_larger_than_the_limit_is_refused() -> None:
+    ds = any_dataset()
+    ds.add_new(0x00290010, "LO", "X")
+    ds.add_new(0x00291010, "SQ", [any_dataset(PixelData=None) for _ in range(500)])
+    inspection = inspect(any_file(dataset=ds), max_read_bytes=80_000)
+    assert only_code(inspection) is ReasonCode.LIMIT_EXCEEDED
+
+
+def test_large_private_value_is_stepped_over_not_read() -> None:
+    ds = any_dataset()
+    ds.add_new(0x00290010, "LO", "X")
+    ds.add_new(0x00291010, "OB", bytes(3_000_000))
+    inspection = inspect(any_file(dataset=ds))
+    assert inspection.verdict is Verdict.VALID
+    assert inspection.requests == 2
+    assert inspection.bytes_read < 100_000
+
+
+def test_appended_bytes_are_refused() -> None:
+    assert only_code(inspect(any_file() + b"PK\x03\x04" * 5)) in {
+        ReasonCode.DICOM_TRAILING_BYTES,
+        ReasonCode.DICOM_MALFORMED,
+    }
+
+
+@pytest.mark.parametrize("zeros", [1, 2, 7, 8, 500])
+def test_appended_zeros_are_a_warning(zeros: int) -> None:
+    inspection = inspect(any_file() + bytes(zeros))
+    assert only_code(inspection) is ReasonCode.DICOM_TRAILING_BYTES
+    assert inspection.verdict is Verdict.WARNING
+
+
+def test_padding_element_after_the_pixel_data_is_accepted() -> None:
+    padding = b"\xfc\xff\xfc\xffOB\0\0\x04\0\0\0\0\0\0\0"
+    assert inspect(any_file() + padding).verdict is Verdict.VALID
+    assert inspect(any_file() + padding[:-1]).verdict is Verdict.INVALID
+    assert inspect(encapsulated_file([b"ab"] * 9) + padding).verdict is Verdict.VALID
+
+
+def test_pixel_data_shorter_than_the_image_is_refused() -> None:
+    inspection = inspect(any_file(dataset=any_dataset(Rows=9)))
+    assert only_code(inspection) is ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH
+    assert inspection.verdict is Verdict.INVALID
+
+
+def test_pixel_data_longer_than_the_image_is_a_warning() -> None:
+    inspection = inspect(any_file(dataset=any_dataset(Rows=4)))
+    assert only_code(inspection) is ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH
+    assert inspection.verdict is Verdict.WARNING
+
+
+@pytest.mark.parametrize(
+    "character_set,name",
+    [
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO_IR 192", "Люксембург"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("ISO_IR 13", "ﾔﾏﾀﾞ^ﾀﾛｳ"),
+    ],
+)
+def test_names_are_decoded_as_pydicom_does(character_set: str | list[str], name: str) -> None:
+    data = any_file(dataset=any_dataset(SpecificCharacterSet=character_set, PatientName=name))
+    inspection = inspect(data)
+    assert inspection.record.subject["PatientName"] == str(dcmread(io.BytesIO(data)).PatientName)
+    assert inspection.record.subject["PatientName"] == name
+    assert inspection.verdict is Verdict.VALID
+
+
+def test_text_outside_the_declared_character_set_is_a_warning_without_the_text() -> None:
+    data = any_file().replace(b"Doe^Jane", b"Do\xe9^Jane")
+    inspection = inspect(data)
+    assert only_code(inspection) is ReasonCode.DICOM_CHARSET_REPAIRED
+    assert inspection.findings[0].position == "PatientName"
+    assert "Jane" not in str(inspection.findings[0].as_dict())
+
+
+@pytest.mark.parametrize(
+    "old,new,keyword",
+    [
+        (b"20240229", b"20231332", "StudyDate"),
+        (b"IS\x02\x003 ", b"IS\x02\x001A", "SeriesNumber"),
+        (b"DS\x04\x002.5 ", b"DS\x04\x00nan ", "SliceThickness"),
+    ],
+)
+def test_value_against_its_representation_is_a_warning_naming_the_attribute(
+    old: bytes, new: bytes, keyword: str
+) -> None:
+    inspection = inspect(any_file().replace(old, new))
+    assert only_code(inspection) is ReasonCode.DICOM_VALUE_SUSPECT
+    assert inspection.findings[0].position == keyword
+
+
+def test_control_characters_are_removed_from_text() -> None:
+    inspection = inspect(any_file().replace(b"Doe^Jane", b"Doe^\x07ane"))
+    assert inspection.record.subject["PatientName"] == "Doe^ane"
+
+
+def test_position_in_deflated_data_says_so() -> None:
+    ds = any_dataset()
+    data = any_file(DeflatedExplicitVRLittleEndian, dataset=ds)
+    start = 144 + struct.unpack_from("<I", data, 140)[0]
+    body = zlib.decompress(data[start:], wbits=-15)
+    deflater = zlib.compressobj(wbits=-15)
+    cut = data[:start] + deflater.compress(body[:-5]) + deflater.flush()
+    inspection = inspect(cut)
+    assert only_code(inspection) is ReasonCode.DICOM_TRUNCATED
+    assert inspection.findings[0].position.startswith("inflated byte ")
+
+
+def test_rle_file_is_accepted() -> None:
+    ds = any_dataset()
+    data = any_file(dataset=ds)
+    compressed = dcmread(io.BytesIO(data))
+    compressed.compress(RLELossless, np.zeros((8, 8), dtype=np.uint16), generate_instance_uid=False)
+    buffer = io.BytesIO()
+    compressed.save_as(buffer)
+    assert inspect(buffer.getvalue()).verdict is Verdict.VALID
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_any_changed_byte_ends_in_a_verdict(data: bytes) -> None:
+    base = any_file(data.draw(st.sampled_from(NATIVE)))
+    changed = bytearray(base)
+    for _ in range(data.draw(st.integers(1, 4))):
+        changed[data.draw(st.integers(0, len(base) - 1))] = data.draw(st.integers(0, 255))
+    inspection = inspect(bytes(changed), first_read_bytes=data.draw(st.integers(1, 900)))
+    assert inspection.verdict in set(Verdict)

@@ -1,0 +1,325 @@
+import gzip
+import hashlib
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forebay.domain.findings import ReasonCode, Verdict
+from forebay.domain.inspection import Inspection
+from forebay.domain.integrity import Algorithm
+from forebay.domain.sequencing import ReadsFile
+from forebay.formats import fastq_records
+from forebay.formats.fastq import inspect_fastq
+
+NAME = "S1_R1.fastq"
+
+
+def any_records(count: int = 30, *, mate: int = 1, seed: int = 7) -> list[bytes]:
+    rng = random.Random(seed)  # noqa: S311
+    records = []
+    for number in range(count):
+        length = rng.randrange(1, 60)
+        bases = bytes(rng.choices(b"ACGTN", k=length))
+        qualities = bytes(rng.choices(range(35, 74), k=length))
+        head = b"@A00689:69:HLYWYDSXX:2:1101:%d:1000 %d:N:0:ACGT" % (1000 + number, mate)
+        records.append(b"\n".join((head, bases, b"+", qualities, b"")))
+    return records
+
+
+def inspect(data: bytes, *, name: str = NAME, chunk_bytes: int = 1 << 20) -> Inspection[ReadsFile]:
+    chunks = (data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes))
+    return inspect_fastq(chunks, name=name)
+
+
+def codes(inspection: Inspection[ReadsFile]) -> list[ReasonCode]:
+    return [finding.code for finding in inspection.findings]
+
+
+RECORDS = any_records()
+TEXT = b"".join(RECORDS)
+PACKED = gzip.compress(TEXT, mtime=0)
+
+
+@pytest.fixture(params=[16, 200, 1 << 18])
+def batch_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(fastq_records, "_BATCH_BYTES", request.param)
+    return request.param
+
+
+@pytest.mark.usefixtures("batch_bytes")
+@pytest.mark.parametrize("chunk_bytes", [*range(1, 21), 1000, 1 << 20])
+def test_any_chunking_gives_the_same_answer(chunk_bytes: int) -> None:
+    assert inspect(TEXT, chunk_bytes=chunk_bytes) == inspect(TEXT)
+    packed = inspect(PACKED, name="x.fastq.gz", chunk_bytes=chunk_bytes)
+    assert packed == inspect(PACKED, name="x.fastq.gz")
+    assert packed.record.content_digest == inspect(TEXT).record.content_digest
+
+
+@pytest.mark.usefixtures("batch_bytes")
+def test_statistics_are_those_of_a_plain_count() -> None:
+    record = inspect(TEXT).record
+    lines = TEXT.split(b"\n")
+    bases, qualities = b"".join(lines[1::4]), b"".join(lines[3::4])
+    lengths = [len(line) for line in lines[1::4]]
+    assert record.reads == len(RECORDS)
+    assert record.bases == len(bases)
+    assert (record.min_length, record.max_length) == (min(lengths), max(lengths))
+    assert record.mean_length == pytest.approx(sum(lengths) / len(lengths))
+    assert record.gc_fraction == pytest.approx(sum(bases.count(b) for b in b"GC") / len(bases))
+    assert record.n_fraction == pytest.approx(bases.count(b"N") / len(bases))
+    assert record.q20_fraction == pytest.approx(sum(q >= 53 for q in qualities) / len(bases))
+    assert record.q30_fraction == pytest.approx(sum(q >= 63 for q in qualities) / len(bases))
+    assert record.quality_encoding == "phred33"
+    assert record.compression == "none"
+
+
+def test_digests_are_of_the_stored_bytes() -> None:
+    inspection = inspect(PACKED, name="x.fastq.gz", chunk_bytes=50)
+    assert {each.algorithm: each.value for each in inspection.digests} == {
+        Algorithm.MD5: hashlib.md5(PACKED).hexdigest(),  # noqa: S324
+        Algorithm.SHA256: hashlib.sha256(PACKED).hexdigest(),
+    }
+    assert inspection.bytes_read == len(PACKED)
+
+
+@pytest.mark.parametrize("data", [b"no fastq at all", b"@x\nAC\n+\n!\n" + TEXT, PACKED[:-3] + TEXT])
+def test_digests_cover_the_whole_file_even_when_the_content_is_invalid(data: bytes) -> None:
+    inspection = inspect(data, chunk_bytes=10)
+    assert inspection.verdict is Verdict.INVALID
+    assert inspection.record is None
+    assert inspection.digests[1].value == hashlib.sha256(data).hexdigest()
+
+
+def test_origin_is_read_from_illumina_names() -> None:
+    record = inspect(TEXT).record
+    assert record.instruments == ("A00689",)
+    assert record.runs == ("69",)
+    assert record.flow_cells == ("HLYWYDSXX",)
+    assert record.lanes == ("2",)
+    assert record.read_numbers == ("1",)
+    assert record.layout == "single"
+
+
+def test_names_digest_is_equal_for_mates_and_differs_when_two_reads_are_swapped() -> None:
+    second = any_records(mate=2, seed=8)
+    swapped = [second[1], second[0], *second[2:]]
+    digests = [
+        inspect(b"".join(records)).record.names_digest for records in (RECORDS, second, swapped)
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.usefixtures("batch_bytes")
+@pytest.mark.parametrize("chunk_bytes", [1, 13, 1000])
+def test_interleaved_mates_are_recognised(chunk_bytes: int) -> None:
+    pairs = zip(RECORDS, any_records(mate=2, seed=9), strict=True)
+    inspection = inspect(b"".join(a + b for a, b in pairs), chunk_bytes=chunk_bytes)
+    assert inspection.record.layout == "interleaved"
+    assert inspection.record.read_numbers == ("1", "2")
+    assert inspection.verdict is Verdict.VALID
+
+
+def test_both_mates_one_after_the_other_are_a_warning() -> None:
+    inspection = inspect(TEXT + b"".join(any_records(mate=2)))
+    assert codes(inspection) == [ReasonCode.FASTQ_MIXED_NAMES]
+    assert inspection.verdict is Verdict.WARNING
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 2, 3, 17, 10_000])
+def test_crlf_file_is_accepted_and_has_the_same_content_digest(chunk_bytes: int) -> None:
+    inspection = inspect(TEXT.replace(b"\n", b"\r\n"), chunk_bytes=chunk_bytes)
+    assert inspection.verdict is Verdict.VALID
+    assert inspection.record.extra["line_ends"] == "crlf"
+    assert inspection.record.content_digest == inspect(TEXT).record.content_digest
+    assert inspection.record.bases == inspect(TEXT).record.bases
+
+
+def test_mixed_line_ends_are_a_warning() -> None:
+    inspection = inspect(TEXT + RECORDS[0].replace(b"\n", b"\r\n"))
+    assert codes(inspection) == [ReasonCode.FASTQ_MALFORMED]
+    assert inspection.verdict is Verdict.WARNING
+
+
+def test_missing_last_line_feed_is_accepted() -> None:
+    inspection = inspect(TEXT.removesuffix(b"\n"))
+    assert inspection.verdict is Verdict.VALID
+    assert inspection.record.content_digest == inspect(TEXT).record.content_digest
+
+
+LAST_RECORD_AT = len(TEXT) - len(RECORDS[-1])
+
+
+@given(cut=st.integers(LAST_RECORD_AT + 1, len(TEXT) - 2), chunk_bytes=st.integers(1, 100))
+def test_text_cut_inside_a_record_is_refused_as_truncated(cut: int, chunk_bytes: int) -> None:
+    inspection = inspect(TEXT[:cut], chunk_bytes=chunk_bytes)
+    assert codes(inspection) == [ReasonCode.FASTQ_TRUNCATED]
+    assert inspection.findings[0].position.startswith("line ")
+
+
+@settings(deadline=None)
+@given(cut=st.integers(1, len(PACKED) - 1), chunk_bytes=st.integers(1, 300))
+def test_gzip_cut_anywhere_is_refused(cut: int, chunk_bytes: int) -> None:
+    inspection = inspect(PACKED[:cut], name="x.fastq.gz", chunk_bytes=chunk_bytes)
+    assert inspection.verdict is Verdict.INVALID
+
+
+@settings(deadline=None)
+@given(bit=st.integers(10 * 8, len(PACKED) * 8 - 1), chunk_bytes=st.integers(1, 300))
+def test_flipped_bit_in_gzip_is_refused_as_damage_not_as_bad_text(
+    bit: int, chunk_bytes: int
+) -> None:
+    damaged = bytearray(PACKED)
+    damaged[bit // 8] ^= 1 << bit % 8
+    inspection = inspect(bytes(damaged), name="x.fastq.gz", chunk_bytes=chunk_bytes)
+    assert inspection == inspect(bytes(damaged), name="x.fastq.gz")
+    assert inspection.findings[0].code.value.startswith("GZIP_")
+    assert inspection.findings[0].position.startswith("byte ")
+
+
+GOOD = b"@r1\nACGT\n+\nIIII\n"
+
+BROKEN = [
+    (b"ACGT\n+\nIIII\n@r\n", ReasonCode.FASTQ_MALFORMED, 1),
+    (b"@r1\nACGT\nACGT\n+\nIIII\nIIII\n", ReasonCode.FASTQ_MALFORMED, 3),
+    (b">r1\nACGT\n", ReasonCode.FASTQ_MALFORMED, 1),
+    (b"\xef\xbb\xbf" + GOOD, ReasonCode.FASTQ_MALFORMED, 1),
+    (GOOD + b"\n" + GOOD, ReasonCode.FASTQ_MALFORMED, 5),
+    (GOOD + b"\n", ReasonCode.FASTQ_MALFORMED, 5),
+    (GOOD + b"@\nACGT\n+\nIIII\n", ReasonCode.FASTQ_MALFORMED, 5),
+    (GOOD + b"@r\x00\nACGT\n+\nIIII\n", ReasonCode.FASTQ_MALFORMED, 5),
+    (GOOD + b"@r\xc3\xa9\nACGT\n+\nIIII\n", ReasonCode.FASTQ_MALFORMED, 5),
+    (GOOD + b"@r2\nACGT\n+r3\nIIII\n", ReasonCode.FASTQ_MALFORMED, 7),
+    (GOOD + b"@r2\nACGT\n+\nIII\n", ReasonCode.FASTQ_LENGTH_MISMATCH, 8),
+    (GOOD + b"@r2\nACGT\n+\nIIIII\n" + GOOD, ReasonCode.FASTQ_LENGTH_MISMATCH, 8),
+    (GOOD + b"@r2\nAC!T\n+\nIIII\n", ReasonCode.FASTQ_ALPHABET, 6),
+    (GOOD + b"@r2\nAC\x00T\n+\nIIII\n", ReasonCode.FASTQ_ALPHABET, 6),
+    (GOOD + b"@r2\nACGT\n+\nII I\n", ReasonCode.FASTQ_QUALITY_RANGE, 8),
+    (GOOD + b"@r2\nACGT\n+\nII\x7fI\n", ReasonCode.FASTQ_QUALITY_RANGE, 8),
+    (GOOD + b"@r2\nACGT\n+\nII\xe9I\n", ReasonCode.FASTQ_QUALITY_RANGE, 8),
+    (GOOD + b"@r2\nACGT\n+\nIII", ReasonCode.FASTQ_TRUNCATED, 8),
+    (GOOD + b"@r2\nACGT\n+\n", ReasonCode.FASTQ_TRUNCATED, 7),
+    (GOOD + b"@r2\nAC", ReasonCode.FASTQ_TRUNCATED, 6),
+    (GOOD.replace(b"\n", b"\r"), ReasonCode.FASTQ_MALFORMED, 1),
+]
+
+
+@pytest.mark.usefixtures("batch_bytes")
+@pytest.mark.parametrize("chunk_bytes", [1, 3, 1000])
+@pytest.mark.parametrize("data,code,line", BROKEN)
+def test_broken_rule_is_refused_with_its_line(
+    data: bytes, code: ReasonCode, line: int, chunk_bytes: int
+) -> None:
+    inspection = inspect(data, chunk_bytes=chunk_bytes)
+    assert inspection.verdict is Verdict.INVALID
+    assert codes(inspection) == [code]
+    assert inspection.findings[0].position == f"line {line}"
+    assert inspection.findings[0].message.startswith(f"Line {line}: ")
+
+
+def test_repeated_name_after_plus_is_accepted() -> None:
+    inspection = inspect(b"@A00689:69:HLYW:1:1:1:1\nAC\n+A00689:69:HLYW:1:1:1:1\nII\n")
+    assert inspection.verdict is Verdict.VALID
+
+
+def test_letters_that_are_no_nucleotides_are_a_warning_with_the_line() -> None:
+    inspection = inspect(TEXT + b"@r\nSEQUENCE\n+\nIIIIIIII\n")
+    assert ReasonCode.FASTQ_ALPHABET in codes(inspection)
+    assert inspection.findings[0].position == f"line {4 * len(RECORDS) + 2}"
+    assert inspection.verdict is Verdict.WARNING
+
+
+@pytest.mark.parametrize(
+    "qualities,encoding",
+    [
+        (b"#,:F", "phred33"),
+        (b"JJJJ", "phred33"),
+        (b"IIII", "phred33"),
+        (b"Bfgh", "phred64"),
+        (b";fgh", "solexa64"),
+        (b"~~~~", "phred33"),
+    ],
+)
+def test_quality_encoding_is_guessed_from_the_range(qualities: bytes, encoding: str) -> None:
+    inspection = inspect(b"@A00689:69:HLYW:1:1:1:1\nACGT\n+\n" + qualities + b"\n")
+    assert inspection.record.quality_encoding == encoding
+    assert (ReasonCode.FASTQ_QUALITY_RANGE in codes(inspection)) == (encoding != "phred33")
+
+
+def test_phred64_fractions_are_given_for_both_offsets() -> None:
+    record = inspect(b"@A00689:69:HLYW:1:1:1:1\nACGT\n+\nBThh\n").record
+    assert record.q30_fraction == 1.0
+    assert record.extra["q30_fraction_offset64"] == 0.5
+    assert record.extra["q20_fraction_offset64"] == 0.75
+
+
+def test_empty_file_is_refused() -> None:
+    inspection = inspect_fastq([], name=NAME)
+    assert codes(inspection) == [ReasonCode.EMPTY_OBJECT]
+    assert inspection.verdict is Verdict.INVALID
+
+
+def test_gzip_of_nothing_is_a_warning_with_no_reads() -> None:
+    inspection = inspect(gzip.compress(b""), name="x.fastq.gz")
+    assert codes(inspection) == [ReasonCode.FASTQ_EMPTY]
+    assert inspection.record.reads == 0
+    assert inspection.verdict is Verdict.WARNING
+
+
+def test_reads_without_bases_are_a_warning() -> None:
+    inspection = inspect(TEXT + b"@r\n\n+\n\n")
+    assert ReasonCode.FASTQ_EMPTY in codes(inspection)
+    assert inspection.record.min_length == 0
+
+
+@pytest.mark.parametrize("magic", [b"BZh91AY", b"\xfd7zXZ\0\0", b"\x28\xb5\x2f\xfd\0\0\0"])
+@pytest.mark.parametrize("chunk_bytes", [1, 100])
+def test_other_compression_is_unsupported_but_digested(magic: bytes, chunk_bytes: int) -> None:
+    inspection = inspect(magic + b"x" * 50, chunk_bytes=chunk_bytes)
+    assert inspection.verdict is Verdict.UNSUPPORTED
+    assert codes(inspection) == [ReasonCode.UNSUPPORTED_FORMAT]
+    assert len(inspection.digests) == 2
+
+
+def test_plain_text_named_gz_is_refused_as_mislabeled() -> None:
+    assert codes(inspect(TEXT, name="x.fastq.gz")) == [ReasonCode.COMPRESSION_MISLABELED]
+
+
+def test_gzip_without_the_suffix_is_a_warning() -> None:
+    inspection = inspect(PACKED, name="x.fastq")
+    assert inspection.verdict is Verdict.WARNING
+    assert codes(inspection) == [ReasonCode.COMPRESSION_MISLABELED]
+
+
+@pytest.mark.parametrize("name", ["x.fastq.gz", "x.fastq"])
+def test_endless_line_ends_the_reading(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastq_records, "_MAX_LINE_BYTES", 1 << 16)
+    text = b"@r\n" + b"A" * 3_000_000
+    data = gzip.compress(text) if name.endswith(".gz") else text
+    inspection = inspect(data, name=name, chunk_bytes=100_000)
+    assert codes(inspection) == [ReasonCode.LIMIT_EXCEEDED]
+    assert inspection.digests[1].value == hashlib.sha256(data).hexdigest()
+
+
+def test_messages_never_hold_read_names() -> None:
+    secret = b"@DOE^JOHN_19700101"
+    for tail in (b"\nAC\n+\nI\n", b"\nAC\nAC\n+\nI\n", b"\x01\nAC\n+\nII\n", b"\nAC\n+x\nII\n"):
+        finding = inspect(secret + tail).findings[0]
+        assert "DOE" not in str(finding.as_dict())
+
+
+@given(data=st.binary(max_size=200), chunk_bytes=st.integers(1, 40))
+def test_any_bytes_end_in_a_verdict_that_no_chunking_changes(data: bytes, chunk_bytes: int) -> None:
+    assert inspect(data, chunk_bytes=chunk_bytes) == inspect(data)
+
+
+@given(
+    lines=st.lists(st.sampled_from([b"@r", b"", b"+", b"ACGT", b"IIII", b"+r", b"A"]), max_size=14),
+    chunk_bytes=st.integers(1, 9),
+)
+def test_any_row_of_lines_ends_in_a_verdict_that_no_chunking_changes(
+    lines: list[bytes], chunk_bytes: int
+) -> None:
+    data = b"\n".join(lines)
+    assert inspect(data, chunk_bytes=chunk_bytes) == inspect(data)

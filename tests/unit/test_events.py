@@ -1,0 +1,258 @@
+"""What S3, the bus and Step Functions send, however they send it."""
+
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from forebay.errors import MessageError
+from forebay.events import (
+    ObjectChanged,
+    ObjectCreated,
+    read_json,
+    read_pipeline_event,
+    read_s3_events,
+    utc_text,
+)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+
+
+def from_bus(key: str = "site-a/x.dcm", *, kind: str = "Object Created", **fields: Any) -> str:
+    entry = {"key": key, "size": 5, "etag": "e", "version-id": "v1", "sequencer": "0A"}
+    return json.dumps(
+        {
+            "version": "0",
+            "detail-type": kind,
+            "source": "aws.s3",
+            "detail": {
+                "version": "0",
+                "bucket": {"name": "landing"},
+                "object": {**entry, **fields},
+                "reason": "PutObject",
+            },
+        }
+    )
+
+
+def native(*keys: str, kind: str = "ObjectCreated:Put", **fields: Any) -> str:
+    records = [
+        {
+            "eventVersion": "2.1",
+            "eventName": kind,
+            "s3": {
+                "bucket": {"name": "landing"},
+                "object": {"key": key, "size": 5, "eTag": "e", "versionId": "v1", **fields},
+            },
+        }
+        for key in keys
+    ]
+    return json.dumps({"Records": records})
+
+
+def test_eventbridge_event_is_read() -> None:
+    assert read_s3_events(from_bus()) == (
+        ObjectCreated("landing", "site-a/x.dcm", "v1", "0A", 5, "e"),
+    )
+
+
+@pytest.mark.parametrize("key", ["a+b", "a b", "a%20b", "Müller/日本", "a%2Bb", "a&b=c"])
+def test_key_from_eventbridge_is_taken_as_it_is(key: str) -> None:
+    assert [event.key for event in read_s3_events(from_bus(key))] == [key]
+
+
+@pytest.mark.parametrize(
+    "written, key",
+    [
+        ("a%2Bb", "a+b"),
+        ("a+b", "a b"),
+        ("a%20b", "a b"),
+        ("M%C3%BCller/%E6%97%A5%E6%9C%AC", "Müller/日本"),
+        ("a%2520b", "a%20b"),
+        ("folder/", "folder/"),
+    ],
+)
+def test_key_from_a_notification_is_decoded_once(written: str, key: str) -> None:
+    assert [event.key for event in read_s3_events(native(written))] == [key]
+
+
+def test_notification_of_many_objects_is_read_in_order() -> None:
+    assert [event.key for event in read_s3_events(native("a", "b", "c"))] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("kind", ["ObjectCreated:Put", "s3:ObjectCreated:CompleteMultipartUpload"])
+def test_creations_of_every_kind_count(kind: str) -> None:
+    assert len(read_s3_events(native("a", kind=kind))) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        from_bus(kind="Object Deleted"),
+        from_bus(kind="Object Restore Completed"),
+        native("a", kind="ObjectRemoved:Delete"),
+        native("a", kind="ObjectRemoved:DeleteMarkerCreated"),
+        native(),
+        json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "landing"}),
+    ],
+)
+def test_what_creates_nothing_is_ignored(body: str) -> None:
+    assert read_s3_events(body) == ()
+
+
+@pytest.mark.parametrize("version", [None, "null", ""])
+def test_null_version_is_no_version(version: str | None) -> None:
+    said: dict[str, Any] = {"version-id": version}
+    (one,) = read_s3_events(from_bus(**said))
+    (two,) = read_s3_events(native("a", versionId=version))
+
+    assert (one.version_id, two.version_id) == ("", "")
+
+
+def test_event_without_sequencer_size_etag_or_version_is_read() -> None:
+    bare = {"source": "aws.s3", "detail-type": "Object Created"}
+    bare["detail"] = {"bucket": {"name": "b"}, "object": {"key": "k"}}  # type: ignore[assignment]
+
+    assert read_s3_events(json.dumps(bare)) == (ObjectCreated("b", "k", "", "", 0, ""),)
+
+
+def test_quotes_around_an_etag_are_dropped() -> None:
+    (event,) = read_s3_events(native("a", eTag='"e"'))
+
+    assert event.etag == "e"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "no json",
+        "[]",
+        "null",
+        "1" * 5000,
+        "[" * 100_000,
+        "{}",
+        '{"Records": 1}',
+        '{"Records": [1]}',
+        '{"Records": [{"eventName": null}]}',
+        '{"source": "aws.s3"}',
+        '{"source": "aws.s3", "detail-type": "Object Created", "detail": []}',
+        native("a").replace('"a"', "5"),
+        from_bus(size="many"),
+        from_bus(size=float("inf")),
+        from_bus(etag=5),
+        from_bus(bucket=1).replace('{"name": "landing"}', "1"),
+    ],
+)
+def test_what_is_no_s3_event_is_a_message_error(body: str) -> None:
+    with pytest.raises(MessageError):
+        read_s3_events(body)
+
+
+def mutilated(body: str) -> st.SearchStrategy[str]:
+    """Return JSON with one of its values replaced by anything."""
+    places: list[tuple[str | int, ...]] = []
+
+    def walk(node: Any, path: tuple[str | int, ...]) -> None:
+        places.append(path)
+        if isinstance(node, dict | list):
+            for key in node if isinstance(node, dict) else range(len(node)):
+                walk(node[key], (*path, key))
+
+    walk(json.loads(body), ())
+
+    def replaced(place: tuple[str | int, ...], value: Any) -> str:
+        data = json.loads(body)
+        if not place:
+            return json.dumps(value)
+        node = data
+        for key in place[:-1]:
+            node = node[key]
+        node[place[-1]] = value
+        return json.dumps(data)
+
+    return st.builds(replaced, st.sampled_from(places), JSON)
+
+
+STATES = json.dumps(
+    {
+        "source": "aws.states",
+        "time": "2026-03-01T12:00:00Z",
+        "detail": {"name": "read_qc-1", "status": "SUCCEEDED", "executionArn": "arn:x"},
+    }
+)
+
+
+@settings(max_examples=300)
+@given(mutilated(from_bus()) | mutilated(native("a")) | mutilated(STATES) | st.text())
+@example('{"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": [], "object": []}}]}')
+def test_no_message_throws_anything_but_a_message_error(body: str) -> None:
+    for read in (read_s3_events, read_pipeline_event):
+        with contextlib.suppress(MessageError):
+            read(body)
+
+
+CHANGE = json.dumps(
+    {
+        "detail-type": "ObjectReceived",
+        "detail": {
+            "schema_version": "1",
+            "object_id": "a.b",
+            "version": 1,
+            "state": "RECEIVED",
+            "at": "2026-03-01T12:00:00.000000Z",
+            "kind": "dicom",
+            "bucket": "landing",
+            "key": "x",
+            "size_bytes": 5,
+        },
+    }
+)
+
+
+@settings(max_examples=200)
+@given(mutilated(CHANGE))
+def test_no_envelope_throws_anything_but_a_message_error(body: str) -> None:
+    try:
+        change = ObjectChanged.from_envelope(read_json(body))
+    except MessageError:
+        return
+    assert isinstance(change.object_id, str)
+
+
+def test_change_without_site_version_or_history_is_read() -> None:
+    change = ObjectChanged.from_envelope(json.loads(CHANGE))
+
+    assert (change.site, change.version_id, change.previous_state) == ("", "", "")
+
+
+def test_end_of_an_execution_is_read() -> None:
+    finished = read_pipeline_event(STATES)
+
+    assert (finished.run_id, finished.status, finished.error) == ("read_qc-1", "SUCCEEDED", "")
+
+
+moments = st.datetimes(
+    min_value=datetime(2000, 1, 1),  # noqa: DTZ001 - hypothesis wants naive bounds
+    max_value=datetime(2100, 1, 1),  # noqa: DTZ001
+    timezones=st.just(UTC),
+)
+
+
+@given(moments, moments)
+def test_text_order_of_times_is_their_order(one: datetime, two: datetime) -> None:
+    assert (utc_text(one) < utc_text(two)) == (one < two)
+
+
+def test_time_of_another_zone_is_written_in_utc() -> None:
+    berlin = datetime(2026, 3, 1, 13, 0, tzinfo=timezone(timedelta(hours=1)))
+
+    assert utc_text(berlin) == "2026-03-01T12:00:00.000000Z"
