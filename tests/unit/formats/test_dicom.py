@@ -200,7 +200,7 @@ def test_file_cut_at_any_byte_is_never_valid(syntax: str) -> None:
         for cut in range(len(data.rstrip(b"\0")))
         if (inspection := inspect(data[:cut])).verdict is not Verdict.INVALID
     ]
-    # Padding at the end may go. Cut exactly between two elements it is a sound data set, but an image without pixels.
+    # Cut exactly between two elements it is a sound data set, but an image without pixels.
     assert all(ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH in codes for _, codes in accepted)
 
 
@@ -482,6 +482,15 @@ def test_names_are_decoded_as_pydicom_does(character_set: str | list[str], name:
     assert inspection.record.subject["PatientName"] == str(dcmread(io.BytesIO(data)).PatientName)
     assert inspection.record.subject["PatientName"] == name
     assert inspection.verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("term", ["NO_SUCH", "ISO\0_IR", "undefined", "hex_codec", "ISO_IR 100 x"])
+def test_unknown_character_set_is_a_warning(term: str) -> None:
+    data = any_file(dataset=any_dataset(SpecificCharacterSet="ISO_IR 6"))
+    data = data.replace(b"CS\x08\x00ISO_IR 6", b"CS" + struct.pack("<H", len(term)) + term.encode())
+    inspection = inspect(data.replace(b"Doe^Jane", b"Do\xe9^Jane"))
+    assert only_code(inspection) is ReasonCode.DICOM_CHARSET_REPAIRED
+    assert inspection.record is not None
 
 
 def test_text_outside_the_declared_character_set_is_a_warning_without_the_text() -> None:

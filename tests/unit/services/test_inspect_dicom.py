@@ -257,7 +257,7 @@ def test_record_that_moved_meanwhile_is_stale_and_nothing_is_claimed() -> None:
     record = world.record(made)
 
     def move() -> None:
-        world.catalog.records[made] = record.amended(source_system="other")
+        world.catalog.records[made] = record.amended(record.state_since, source_system="other")
 
     world.catalog.before_next_write.append(move)
 

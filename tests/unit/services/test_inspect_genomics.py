@@ -309,7 +309,7 @@ def test_waking_loses_against_another_worker_and_comes_again() -> None:
     world.genomics(f"{READS}.md5", sidecar(body))
 
     def move() -> None:
-        world.catalog.records[made] = world.record(made).amended(source_system="other")
+        world.catalog.records[made] = world.record(made).amended(NOON, source_system="other")
 
     world.work_off(world.queue.popleft())
     world.catalog.before_next_write.append(move)

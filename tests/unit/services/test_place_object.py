@@ -12,6 +12,7 @@ from forebay.errors import CopyMismatchError, ObjectMissingError, StaleRecordErr
 from forebay.names import LANDING_SETTLED, Tag, Zone
 from tests.unit.fakes import (
     BUCKETS,
+    NOON,
     any_dicom_body,
     any_finding,
     any_hex,
@@ -251,7 +252,7 @@ def test_object_the_catalog_does_not_know_is_trouble() -> None:
 def test_record_that_moved_during_the_copy_is_not_overwritten() -> None:
     world = World()
     made = verified(world)
-    moved = world.record(made).amended(source_system="other")
+    moved = world.record(made).amended(NOON, source_system="other")
 
     def move() -> None:
         world.catalog.records[made] = moved

@@ -110,7 +110,7 @@ def test_every_transition_has_its_event(before: State | None, after: State) -> N
 def test_amendment_is_an_update() -> None:
     record = any_record(state=State.PLACED)
 
-    event = event_of(RecordedChange(record, record.amended(consent_state="withdrawn")))
+    event = event_of(RecordedChange(record, record.amended(record.state_since, consent_state="withdrawn")))
 
     assert event.detail_type is DetailType.OBJECT_UPDATED
     assert event.version == record.version + 1

@@ -71,7 +71,7 @@ def history_entry(change: RecordedChange) -> dict[str, Any]:
     entry = {
         "object_id": after.object_id,
         "version": after.version,
-        "at": utc_text(after.state_since),
+        "at": utc_text(after.changed_at),
         "from": change.before.state.value if change.before else "",
         "to": after.state.value,
         "site": after.site,

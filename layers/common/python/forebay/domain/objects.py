@@ -57,6 +57,8 @@ class ObjectRecord:
     version: int
     arrived_at: datetime
     size_bytes: int
+    amended_at: datetime | None = None
+    """When facts last changed within the state, None since the state itself did."""
     etag: str = ""
     sequencer: str = ""
     composite_checksum: str = ""
@@ -84,11 +86,23 @@ class ObjectRecord:
     def moved_to(self, state: State, at: datetime, **changes: Any) -> "ObjectRecord":
         """Return the record after a legal transition; raises IllegalTransitionError otherwise."""
         check_transition(self.state, state)
-        return replace(self, state=state, state_since=at, version=self.version + 1, **changes)
+        return replace(
+            self,
+            state=state,
+            state_since=at,
+            amended_at=None,
+            version=self.version + 1,
+            **changes,
+        )
 
-    def amended(self, **changes: Any) -> "ObjectRecord":
+    def amended(self, at: datetime, **changes: Any) -> "ObjectRecord":
         """Return the record with other facts in the same state, as its next version."""
-        return replace(self, version=self.version + 1, **changes)
+        return replace(self, amended_at=at, version=self.version + 1, **changes)
+
+    @property
+    def changed_at(self) -> datetime:
+        """When this version of the record came to be."""
+        return self.amended_at or self.state_since
 
     @property
     def evidence(self) -> tuple[Digest, ...]:

@@ -36,6 +36,7 @@ _BIG: Final = (struct.Struct(">HH"), struct.Struct(">H"), struct.Struct(">I"))
 _SEQUENCE_END_BYTES: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _TAIL_BYTES: Final = 64 << 10
 _MAX_FRAGMENT_JUMPS: Final = 3
+_MAX_END_CANDIDATES: Final = 64
 _MAX_ZERO_PADDING_BYTES: Final = 64 << 10
 
 
@@ -362,12 +363,14 @@ class _Walker:
         size = self._reader.size_bytes
         tail_at = max(self._at, size - _TAIL_BYTES)
         tail = self._reader.take(tail_at, size - tail_at)
-        index = tail.find(_SEQUENCE_END_BYTES)
-        while index >= 0:
-            end = tail_at + index + 8
+        index = -1
+        for _ in range(_MAX_END_CANDIDATES):
+            index = tail.find(_SEQUENCE_END_BYTES, index + 1)
+            if index < 0:
+                break
+            end = tail_at + index + len(_SEQUENCE_END_BYTES)
             if self._is_sound_from(end):
                 return end
-            index = tail.find(_SEQUENCE_END_BYTES, index + 1)
         raise self._cut_pixels()
 
     def _is_sound_from(self, at: int) -> bool:

@@ -26,7 +26,7 @@ class DicomLimits:
 
     first_read_bytes: int = 64 << 10
     max_read_bytes: int = 64 << 20
-    max_inflated_bytes: int = 128 << 20
+    max_inflated_bytes: int = 64 << 20
     max_value_bytes: int = 4 << 10
     max_sequence_bytes: int = 4 << 20
     max_elements: int = 1_000_000

@@ -209,7 +209,10 @@ def _encodings(terms: list[str]) -> tuple[list[str], bool]:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        encodings: list[str] = convert_encodings(terms)
+        try:
+            encodings: list[str] = convert_encodings(terms)
+        except (LookupError, ValueError):
+            return ["latin-1"], False
     return encodings, not caught
 
 

@@ -158,6 +158,7 @@ class Inspector:
             after,
             state=State.VERIFIED,
             state_since=self.clock.now(),
+            amended_at=None,
             version=before.version + 1,
             finding=None,
         )

@@ -74,7 +74,7 @@ class PlaceObject:
         if record.finding:
             tags[Tag.REASON] = record.finding.code.value
         copy = self._copied(record, target, tags, redelivered=redelivered)
-        after = record.amended(held=copy.location)
+        after = record.amended(self.clock.now(), held=copy.location)
         self.catalog.apply(Change(record, after))
         return after
 

@@ -117,7 +117,7 @@ class RecordDeclarations:
             now = self.inspector.clock.now()
             facts = {"finding": judgement.finding, "digests": judged.digests}
             return record.moved_to(State.QUARANTINED, now, **facts)
-        return record.amended(digests=judged.digests)
+        return record.amended(self.inspector.clock.now(), digests=judged.digests)
 
 
 def _sidecar_of(key: str, entries: Sequence[DeclaredEntry]) -> str:

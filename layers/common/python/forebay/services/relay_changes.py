@@ -45,7 +45,7 @@ def event_of(change: RecordedChange) -> ObjectChanged:
         version=after.version,
         state=after.state.value,
         previous_state=before_state.value if before_state else "",
-        at=utc_text(after.state_since),
+        at=utc_text(after.changed_at),
         kind=after.kind.value,
         site=after.site,
         bucket=after.location.bucket,

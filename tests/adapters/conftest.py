@@ -1,0 +1,184 @@
+"""Two clouds for the same promises: moto in this process, and MiniStack where one is running.
+
+What both agree on is likely AWS. `FOREBAY_TEST_ENDPOINT` names a running MiniStack.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import uuid4
+
+import boto3
+import pytest
+import pytest_socket
+from botocore.config import Config
+from moto import mock_aws
+
+from forebay.adapters.catalog import DynamoCatalog
+from forebay.adapters.catalog_reader import CatalogReader
+from forebay.adapters.change_log import DynamoChangeLog
+from forebay.adapters.s3 import S3ObjectStore
+from forebay.names import INDEX_BY_GROUP, INDEX_BY_STATE
+
+ENDPOINT_VARIABLE: Final = "FOREBAY_TEST_ENDPOINT"
+REGION: Final = "us-east-1"
+_STATE_ATTRIBUTES: Final = ["object_id", "site", "kind", "state_since", "size_bytes"]
+
+
+@dataclass
+class Cloud:
+    """One emulator; every resource has a name of its own, so tests share it freely."""
+
+    name: str
+    endpoint: str | None = None
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, service: str) -> Any:
+        """Return the client of a service."""
+        if service not in self._clients:
+            self._clients[service] = boto3.client(
+                service,  # type: ignore[call-overload]
+                endpoint_url=self.endpoint,
+                config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
+            )
+        return self._clients[service]
+
+    def bucket(self, *, versioned: bool = True) -> str:
+        """Create a bucket."""
+        name = f"fb-{uuid4().hex[:20]}"
+        self.client("s3").create_bucket(Bucket=name)
+        if versioned:
+            self.client("s3").put_bucket_versioning(
+                Bucket=name, VersioningConfiguration={"Status": "Enabled"}
+            )
+        return name
+
+    def table(self) -> str:
+        """Create a table with the keys, indexes and stream of infra/stacks/catalog.py."""
+        name = f"fb-{uuid4().hex[:20]}"
+        attributes = ("pk", "sk", "state_pk", "state_sk", "group_pk", "group_sk")
+        self.client("dynamodb").create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": each, "AttributeType": "S"} for each in attributes
+            ],
+            KeySchema=_key("pk", "sk"),
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": INDEX_BY_STATE,
+                    "KeySchema": _key("state_pk", "state_sk"),
+                    "Projection": {
+                        "ProjectionType": "INCLUDE",
+                        "NonKeyAttributes": _STATE_ATTRIBUTES,
+                    },
+                },
+                {
+                    "IndexName": INDEX_BY_GROUP,
+                    "KeySchema": _key("group_pk", "group_sk"),
+                    "Projection": {"ProjectionType": "ALL"},
+                },
+            ],
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+        )
+        return name
+
+    def history_table(self) -> str:
+        """Create a history table."""
+        name = f"fb-{uuid4().hex[:20]}"
+        self.client("dynamodb").create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": each, "AttributeType": "S"} for each in ("pk", "sk")
+            ],
+            KeySchema=_key("pk", "sk"),
+        )
+        return name
+
+    def queue(self) -> tuple[str, str]:
+        """Create a queue; returns its URL and ARN."""
+        sqs = self.client("sqs")
+        url = sqs.create_queue(QueueName=f"fb-{uuid4().hex[:20]}")["QueueUrl"]
+        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return url, answer["Attributes"]["QueueArn"]
+
+    def messages(self, url: str) -> list[Any]:
+        """Return the JSON bodies waiting in a queue."""
+        found: list[Any] = []
+        for _ in range(20):
+            answer = self.client("sqs").receive_message(
+                QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0
+            )
+            if not answer.get("Messages"):
+                return found
+            found += [json.loads(message["Body"]) for message in answer["Messages"]]
+        return found
+
+
+@pytest.fixture(params=["moto", pytest.param("ministack", marks=pytest.mark.ministack)])
+def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Give each backend in turn; MiniStack only where one is named."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    if request.param == "moto":
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        pytest_socket.disable_socket(allow_unix_socket=True)
+        with mock_aws():
+            yield Cloud("moto")
+        pytest_socket.enable_socket()
+        return
+    endpoint = os.environ.get(ENDPOINT_VARIABLE)
+    if not endpoint:
+        pytest.skip(f"no MiniStack: {ENDPOINT_VARIABLE} is not set")
+    if "AWS_ACCESS_KEY_ID" not in os.environ:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    yield Cloud("ministack", endpoint)
+
+
+@pytest.fixture
+def catalog(cloud: Cloud) -> DynamoCatalog:
+    """Give an empty catalog."""
+    return DynamoCatalog(cloud.client("dynamodb"), cloud.table())
+
+
+@pytest.fixture
+def store(cloud: Cloud) -> S3ObjectStore:
+    """Give an object store whose single copy ends at 6 MiB and whose parts are 5 MiB."""
+    mib = 1024 * 1024
+    return S3ObjectStore(cloud.client("s3"), single_copy_max_bytes=6 * mib, part_bytes=5 * mib)
+
+
+@pytest.fixture
+def change_log(cloud: Cloud, catalog: DynamoCatalog, store: S3ObjectStore) -> DynamoChangeLog:
+    """Give a change log over the catalog's table."""
+    return DynamoChangeLog(
+        cloud.client("dynamodb"), catalog.table, cloud.history_table(), store, cloud.bucket()
+    )
+
+
+@pytest.fixture
+def reader(catalog: DynamoCatalog, change_log: DynamoChangeLog) -> CatalogReader:
+    """Give a reader over the same tables."""
+    return CatalogReader(catalog.client, catalog.table, change_log.history_table)
+
+
+class Calls:
+    """The operations a client called, in order."""
+
+    def __init__(self, client: Any) -> None:
+        self.names: list[str] = []
+        client.meta.events.register("before-call", self._note)
+
+    def _note(self, model: Any, **_: Any) -> None:
+        self.names.append(model.name)
+
+
+def _key(partition: str, sort: str) -> list[dict[str, str]]:
+    return [
+        {"AttributeName": partition, "KeyType": "HASH"},
+        {"AttributeName": sort, "KeyType": "RANGE"},
+    ]
