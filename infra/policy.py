@@ -76,13 +76,14 @@ def _check_schema(schema: Path, document: dict[str, Any]) -> None:
 
 
 def _check_classes(document: dict[str, Any]) -> None:
-    """Check that classes live in zones that objects are placed in, and rules choose classes that exist."""
+    """Check that classes are of zones objects are placed in, and rules choose known classes."""
     classes = document.get("classes") or {}
     for name, chosen in classes.items():
         if chosen.get("zone") not in set(FOLDERS):
             zones = ", ".join(sorted(FOLDERS))
             raise PolicyError(
-                f"class {name}: nothing is placed in a zone {chosen.get('zone')!r}, only in {zones}."
+                f"class {name}: nothing is placed in a zone {chosen.get('zone')!r}, only in "
+                f"{zones}."
             )
     for rule in document.get("rules") or ():
         if rule.get("class") not in classes:

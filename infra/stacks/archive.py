@@ -9,6 +9,7 @@ from constructs import Construct
 
 from forebay.names import Zone
 from infra import outputs
+from infra.constructs.access_log import AccessLog
 from infra.constructs.replication import ARCHIVE_KEY
 from infra.constructs.zone_bucket import BucketOptions, ZoneBucket
 from infra.settings import Settings
@@ -41,6 +42,8 @@ class ArchiveStack(Stack):
             Zone.ARCHIVE,
             settings=settings,
             key=key,
-            options=BucketOptions(lock_days=settings.lock_days),
+            options=BucketOptions(
+                lock_days=settings.lock_days, access_log=AccessLog(self, settings).bucket
+            ),
         )
         outputs.write(self, **{outputs.bucket(Zone.ARCHIVE): archive.name})

@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from aws_cdk import Aws, Duration, RemovalPolicy, Stack, aws_iam, aws_kms, aws_s3
+from aws_cdk import Aws, Duration, Stack, aws_iam, aws_kms, aws_s3
 from constructs import Construct
 
 from forebay.names import LANDING_ZONES, Zone
 from infra import outputs
-from infra.checks import acknowledge
+from infra.constructs.access_log import AccessLog
 from infra.constructs.domain_key import Domain, DomainKey, SubjectKey
 from infra.constructs.replication import replicate
 from infra.constructs.site_policy import SitePolicy
@@ -45,7 +45,7 @@ class StorageStack(Stack):
         self.keys = {domain: DomainKey(self, domain, settings).key for domain in Domain}
         self.subject_key = SubjectKey(self, settings).key
         _let_alarms_publish(self.keys[Domain.OPERATIONAL])
-        access_log = None if settings.is_local else _access_log(self, settings)
+        access_log = None if settings.is_local else AccessLog(self, settings).bucket
         self.zones = {
             zone: ZoneBucket(
                 self,
@@ -79,31 +79,6 @@ def _rules(zone: Zone) -> tuple[aws_s3.LifecycleRule, ...]:
             ),
         )
     return ()
-
-
-def _access_log(scope: Construct, settings: Settings) -> aws_s3.Bucket:
-    """Return the bucket of access logs; S3 cannot write those with a key of ours."""
-    bucket = aws_s3.Bucket(
-        scope,
-        "AccessLog",
-        bucket_name=f"{settings.prefix}-access-log-{Aws.ACCOUNT_ID}-{Aws.REGION}",
-        versioned=True,
-        encryption=aws_s3.BucketEncryption.S3_MANAGED,
-        enforce_ssl=True,
-        block_public_access=aws_s3.BlockPublicAccess.BLOCK_ALL,
-        object_ownership=aws_s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-        lifecycle_rules=[
-            aws_s3.LifecycleRule(
-                id="expire",
-                expiration=Duration.days(settings.log_retention_days),
-                noncurrent_version_expiration=Duration.days(1),
-                abort_incomplete_multipart_upload_after=Duration.days(2),
-            )
-        ],
-        removal_policy=RemovalPolicy.RETAIN,
-    )
-    acknowledge(bucket, "S1", "It is the access log; logging itself would never end.")
-    return bucket
 
 
 def _let_alarms_publish(key: aws_kms.Key) -> None:

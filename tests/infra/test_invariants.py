@@ -127,7 +127,7 @@ def test_every_bucket_aborts_stale_uploads(deployment: Deployment) -> None:
 
 def test_every_cloud_zone_writes_access_logs(cloud: Deployment) -> None:
     for bucket in cloud.all("AWS::S3::Bucket"):
-        if bucket.stack == "storage" and not bucket.logical_id.startswith("AccessLog"):
+        if not bucket.logical_id.startswith("AccessLog"):
             assert "LoggingConfiguration" in bucket.properties, bucket
 
 

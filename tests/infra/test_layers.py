@@ -161,3 +161,11 @@ def test_pins_are_those_of_the_lock(name: str, tmp_path: Path) -> None:
     export_pins(copy)
     now = (source / "requirements.txt").read_text("utf-8")
     assert (copy / "requirements.txt").read_text("utf-8") == now, "run: python -m infra.bundling"
+
+
+def test_without_an_interpreter_of_the_runtime_s_version_it_says_so_and_ships_sources(
+    sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build_fresh(sources / Layer.COMMON, tmp_path / "common", Target("cloud", "3.99", "any", None))
+    assert not list(tmp_path.rglob("*.pyc"))
+    assert "no Python 3.99 found: the layer ships without bytecode" in capsys.readouterr().err
