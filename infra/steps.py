@@ -66,7 +66,7 @@ class StepSpec:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers, in the order in which Lambda merges them."""
+        """The layers; no two hold the same package, so their order means nothing."""
         return (Layer.COMMON, Layer.POWERTOOLS, *self.extra_layers)
 
     def at_most(self, profile: Profile) -> int:

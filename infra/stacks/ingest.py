@@ -26,6 +26,7 @@ from forebay.names import (
 from infra import outputs
 from infra.bundling import cloud_target, local_target
 from infra.checks import acknowledge
+from infra.constructs.alarm import Bound, alarm
 from infra.constructs.catalog_table import CatalogTable
 from infra.constructs.pipeline_machine import PipelineMachine
 from infra.constructs.python_layer import PythonLayer
@@ -187,6 +188,15 @@ class IngestStack(Stack):
                 names.ENV_BUS: self.bus.event_bus_name,
                 **self._buckets(Zone.LEDGER),
             },
+        )
+        alarm(
+            step,
+            "AgeAlarm",
+            Bound(
+                step.function.metric("IteratorAge", statistic="Maximum"), spec.age_alarm_s * 1000
+            ),
+            tell=self._base.topic,
+            meaning="relay_changes is falling behind: events, history and ledger are late.",
         )
         self._base.catalog.allow_stream(step.role)
         step.function.add_event_source_mapping(

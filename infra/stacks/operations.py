@@ -6,7 +6,16 @@ functions and queues by name (`infra.steps.physical_name`): a reference would po
 
 from collections.abc import Iterator
 
-from aws_cdk import Duration, Stack, aws_cloudwatch, aws_kms, aws_sns, aws_sns_subscriptions
+from aws_cdk import (
+    Aws,
+    Duration,
+    Stack,
+    aws_cloudwatch,
+    aws_iam,
+    aws_kms,
+    aws_sns,
+    aws_sns_subscriptions,
+)
 from constructs import Construct
 
 from forebay.names import Step
@@ -34,6 +43,15 @@ class OperationsStack(Stack):
             display_name="Forebay alarms",
             master_key=key,
             enforce_ssl=True,
+        )
+        # The policy that refuses plain HTTP takes the place of SNS's own, which let the account in.
+        self.topic.add_to_resource_policy(
+            aws_iam.PolicyStatement(
+                principals=[aws_iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
         )
         if settings.alarm_email:
             self.topic.add_subscription(

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aws_cdk import Aws, Duration, Stack, aws_iam, aws_kms, aws_s3
+from aws_cdk import Duration, Stack, aws_iam, aws_kms, aws_s3
 from constructs import Construct
 
 from forebay.names import LANDING_ZONES, Zone
@@ -82,12 +82,11 @@ def _rules(zone: Zone) -> tuple[aws_s3.LifecycleRule, ...]:
 
 
 def _let_alarms_publish(key: aws_kms.Key) -> None:
-    """Let this account's CloudWatch alarms publish to a topic encrypted with the key."""
+    """Let CloudWatch alarms publish to a topic encrypted with the key; the topic says whose may."""
     key.add_to_resource_policy(
         aws_iam.PolicyStatement(
             principals=[aws_iam.ServicePrincipal("cloudwatch.amazonaws.com")],
             actions=["kms:Decrypt", "kms:GenerateDataKey"],
             resources=["*"],  # in a key policy, this key
-            conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
         )
     )

@@ -6,7 +6,9 @@ What both agree on is likely AWS. `FOREBAY_TEST_ENDPOINT` names a running MiniSt
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 from uuid import uuid4
 
@@ -33,17 +35,10 @@ class Cloud:
 
     name: str
     endpoint: str | None = None
-    _clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
         """Return the client of a service."""
-        if service not in self._clients:
-            self._clients[service] = boto3.client(
-                service,  # type: ignore[call-overload]
-                endpoint_url=self.endpoint,
-                config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
-            )
-        return self._clients[service]
+        return _client(service, self.endpoint)
 
     def bucket(self, *, versioned: bool = True) -> str:
         """Create a bucket."""
@@ -166,15 +161,27 @@ def reader(catalog: DynamoCatalog, change_log: DynamoChangeLog) -> CatalogReader
     return CatalogReader(catalog.client, catalog.table, change_log.history_table)
 
 
-class Calls:
-    """The operations a client called, in order."""
+@contextmanager
+def calls_of(client: Any) -> Iterator[list[str]]:
+    """Note the names of the operations a client calls."""
+    names: list[str] = []
 
-    def __init__(self, client: Any) -> None:
-        self.names: list[str] = []
-        client.meta.events.register("before-call", self._note)
+    def note(model: Any, **_: Any) -> None:
+        names.append(model.name)
 
-    def _note(self, model: Any, **_: Any) -> None:
-        self.names.append(model.name)
+    client.meta.events.register("before-call", note)
+    yield names
+    client.meta.events.unregister("before-call", note)
+
+
+@cache
+def _client(service: str, endpoint: str | None) -> Any:
+    # One per process: parsing a service's model takes longer than most tests.
+    return boto3.client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=endpoint,
+        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
+    )
 
 
 def _key(partition: str, sort: str) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from forebay.domain.runs import RunState
 from forebay.domain.states import State
 from forebay.errors import StaleRecordError
 from forebay.services.ports import Applied, Change, Claim, ClaimHeld, Declarations
-from tests.adapters.conftest import Calls, Cloud
+from tests.adapters.conftest import Cloud, calls_of
 from tests.unit.fakes import (
     NOON,
     any_digest,
@@ -155,15 +155,14 @@ def test_claim_that_is_held_names_its_holder_and_writes_nothing(
     holder, other = registered(catalog), registered(catalog)
     claim = Claim("sop", any_uid())
     catalog.apply(Change(holder, holder.moved_to(State.VERIFIED, LATER), [claim]))
-    calls = Calls(cloud.client("dynamodb"))
 
-    outcome = catalog.apply(Change(other, other.moved_to(State.VERIFIED, LATER), [claim]))
+    with calls_of(cloud.client("dynamodb")) as calls:
+        outcome = catalog.apply(Change(other, other.moved_to(State.VERIFIED, LATER), [claim]))
 
     assert outcome == ClaimHeld(claim, holder.object_id)
     assert catalog.get(other.object_id) == other
     # The refusal itself says who: ReturnValuesOnConditionCheckFailure=ALL_OLD.
-    assert calls.names[0] == "TransactWriteItems"
-    assert calls.names.count("GetItem") == 1
+    assert calls == ["TransactWriteItems"]
 
 
 @pytest.mark.parametrize("held", [0, 1])
@@ -187,7 +186,7 @@ def test_own_claim_may_be_taken_again(catalog: DynamoCatalog) -> None:
     after = before.moved_to(State.VERIFIED, LATER)
     catalog.apply(Change(before, after, [claim]))
 
-    assert catalog.apply(Change(after, after.amended(), [claim])) == Applied()
+    assert catalog.apply(Change(after, after.amended(LATER), [claim])) == Applied()
 
 
 def test_claim_is_taken_over_from_the_named_holder(catalog: DynamoCatalog) -> None:
@@ -215,7 +214,7 @@ def test_claim_is_not_taken_over_from_anybody_else(catalog: DynamoCatalog) -> No
 
 def test_free_claim_on_a_stale_record_is_stale_and_stays_free(catalog: DynamoCatalog) -> None:
     before = registered(catalog)
-    catalog.apply(Change(before, before.amended(source_system="x")))
+    catalog.apply(Change(before, before.amended(LATER, source_system="x")))
     claim = Claim("sop", any_uid())
 
     with pytest.raises(StaleRecordError):

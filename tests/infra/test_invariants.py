@@ -230,6 +230,16 @@ def test_every_queue_has_an_age_alarm_and_every_dead_letter_queue_a_depth_alarm(
     assert visible == dead_letter_queues(deployment)
 
 
+def test_the_stream_has_an_age_alarm(deployment: Deployment) -> None:
+    (alarm,) = [
+        alarm.properties
+        for alarm in deployment.all("AWS::CloudWatch::Alarm")
+        if alarm.properties["MetricName"] == "IteratorAge"
+    ]
+    assert alarm["Threshold"] == STEPS[Step.RELAY_CHANGES].age_alarm_s * 1000
+    assert names(alarm["Dimensions"][0]["Value"]).startswith("RelayChanges")
+
+
 def test_every_alarm_tells_the_encrypted_topic_and_says_what_it_means(
     deployment: Deployment,
 ) -> None:
@@ -241,6 +251,16 @@ def test_every_alarm_tells_the_encrypted_topic_and_says_what_it_means(
             assert topic.logical_id in action["Fn::ImportValue"], alarm
         assert alarm.properties["AlarmDescription"].endswith("."), alarm
         assert "Metrics" not in alarm.properties, f"{alarm}: MiniStack knows no metric math"
+
+
+def test_the_topic_takes_alarms_of_this_account_and_refuses_plain_http(
+    deployment: Deployment,
+) -> None:
+    (policy,) = deployment.all("AWS::SNS::TopicPolicy")
+    allowed = [s for s in deployment.statements(policy) if s["Effect"] == "Allow"]
+    assert [s["Principal"] for s in allowed] == [{"Service": "cloudwatch.amazonaws.com"}]
+    assert "aws:SourceAccount" in json.dumps(allowed[0]["Condition"])
+    assert any(map(refuses_plain_http, deployment.statements(policy)))
 
 
 def test_every_rule_keeps_what_it_cannot_deliver(deployment: Deployment) -> None:

@@ -29,7 +29,7 @@ from forebay_cli.reading import catalog_of
 from forebay_cli.target import Target, target_options
 
 _S3_URI: Final = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.+)")
-_RUN_ID: Final = re.compile(r"[a-z0-9-]+-[0-9a-f]{32}")
+_RUN_ID: Final = re.compile(r"[a-z0-9_-]+-[0-9a-f]{32}")
 
 
 _EVERY_CHANGE: Final = frozenset({"version", "at", "from", "to", "pk", "sk", "schema_version"})
@@ -84,8 +84,9 @@ class FoundObject:
             _print_finding(output, "reason", record.finding)
         for warning in record.warnings:
             _print_finding(output, "warning", warning)
-        output.out.print()
-        output.facts(_flat(record.metadata))
+        if record.metadata:
+            output.out.print()
+            output.facts(_flat(record.metadata))
         subject = subject_document(record, identifiers=identifiers)
         if subject:
             output.out.print()
@@ -165,12 +166,11 @@ def print_objects(output: Output, records: Iterable[ObjectRecord]) -> None:
     records = list(records)
     if not records:
         return
-    rows = table("object", "state", "kind", "site", "size", "what", wraps=("site", "what"))
+    rows = table("object", "state", "site", "size", "what", wraps=("site", "what"))
     for record in records:
         rows.add_row(
             record.object_id,
             record.state.value,
-            record.kind.value,
             record.site,
             size_text(record.size_bytes),
             _brief(record),
@@ -387,7 +387,7 @@ def _brief(record: ObjectRecord) -> str:
     if "sample" in metadata:
         return " ".join(str(metadata.get(name, "")) for name in ("sample", "lane", "mate")).strip()
     # A DICOM arrival's key is a digest: it says nothing to a person.
-    return "" if record.kind is Kind.DICOM else record.location.key.rsplit("/", 1)[-1]
+    return "DICOM" if record.kind is Kind.DICOM else record.location.key.rsplit("/", 1)[-1]
 
 
 def _when(moment: datetime) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.progress import (
@@ -25,6 +25,8 @@ from forebay_cli.target import Target, target_options
 from forebay_cli.uploads.journal import UploadJournal
 from forebay_cli.uploads.planning import Destination, Plan, check_site, plan_upload
 from forebay_cli.uploads.sending import Result, Sender, SendOptions, SentFile
+
+_PATHS_SHOWN: Final = 10
 
 
 @click.command()
@@ -192,11 +194,18 @@ class Report:
 def _print_problems(
     output: Output, failed: Iterable[SentFile], left_aside: Mapping[str, str]
 ) -> None:
-    problems = [(str(file.file.path), f"failed: {file.error}") for file in failed]
-    problems += [(path, f"left aside: {why}") for path, why in left_aside.items()]
-    if problems:
-        output.out.print()
-        output.facts(problems)
+    """Print what was not stored, by reason."""
+    problems: dict[str, list[str]] = {}
+    for file in failed:
+        problems.setdefault(f"Failed: {file.error}", []).append(str(file.file.path))
+    for path, why in left_aside.items():
+        problems.setdefault(f"Left aside: {why}", []).append(path)
+    for reason, paths in problems.items():
+        output.out.print(f"\n{reason}")
+        for path in paths[:_PATHS_SHOWN]:
+            output.out.print(f"  {path}", soft_wrap=True)
+        if len(paths) > _PATHS_SHOWN:
+            output.out.print(f"  and {len(paths) - _PATHS_SHOWN} more; --json lists them all")
 
 
 def _file_document(file: SentFile) -> dict[str, Any]:

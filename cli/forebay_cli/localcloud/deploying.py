@@ -17,7 +17,7 @@ from forebay_cli.localcloud.record import LocalCloud
 
 OLDEST_NODE: Final = 20
 _SOURCES: Final = ("infra", "functions", "layers", "policies", "pipelines")
-_SOURCE_FILES: Final = ("app.py", "cdk.json", "package-lock.json", "pyproject.toml")
+_SOURCE_FILES: Final = ("app.py", "cdk.json", "package-lock.json")
 _IGNORED_FOLDERS: Final = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache"})
 # What a person's shell says about their real account must not reach the local deployment.
 _FOREIGN: Final = frozenset(

@@ -75,6 +75,9 @@ def bring_down(home: Home, *, purge: bool) -> bool:
         leftovers += [home.kept_state, home.demonstration]
     for folder in leftovers:
         shutil.rmtree(folder, ignore_errors=True)
+    if purge:
+        _remove_if_empty(home.uploads)
+        _remove_if_empty(home.state)
     return stopped
 
 
@@ -89,6 +92,11 @@ def _start(home: Home, request: UpRequest, say: Say) -> LocalCloud:
     say("Starting the emulator")
     settings = emulator.EmulatorSettings(port, python, certificate, request.data_folder)
     return emulator.start(home, settings)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _require_same(cloud: LocalCloud, request: UpRequest) -> None:

@@ -168,6 +168,7 @@ class Sender:
         if upload is None:
             upload = self._begin(file, place, digests, part_bytes)
         parts = self._send_parts(upload, file.path, digests, stored or {})
+        self._stop_if_interrupted()
         version = self._complete(upload, parts, digests)
         self._journal.close(upload)
         return version, Result.RESUMED if resumed else Result.UPLOADED
@@ -241,8 +242,7 @@ class Sender:
     def _send_part(
         self, upload: OpenUpload, path: Path, number: int, checksum: str
     ) -> dict[str, Any]:
-        if self._stopping.is_set():
-            raise OSError("the upload was interrupted")
+        self._stop_if_interrupted()
         with path.open("rb") as file:
             file.seek((number - 1) * upload.part_bytes)
             body = file.read(upload.part_bytes)
@@ -256,6 +256,10 @@ class Sender:
         )
         self._options.on_bytes(len(body))
         return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC64NVME": checksum}
+
+    def _stop_if_interrupted(self) -> None:
+        if self._stopping.is_set():
+            raise OSError("the upload was interrupted")
 
     def _complete(
         self, upload: OpenUpload, parts: list[dict[str, Any]], digests: FileDigests

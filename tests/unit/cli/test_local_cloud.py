@@ -64,6 +64,7 @@ def test_a_purge_keeps_journals_of_uploads(tmp_path: Path) -> None:
     home = Home(None, tmp_path)
     for folder in (home.environment, home.logs, home.kept_state, home.scratch, home.uploads):
         folder.mkdir(parents=True)
+        (folder / "file").touch()
     bring_down(home, purge=True)
     assert [path.name for path in tmp_path.iterdir()] == [home.uploads.name]
 
@@ -156,8 +157,8 @@ def test_the_lambda_version_is_preferred(tmp_path: Path, monkeypatch: pytest.Mon
         fake.chmod(0o755)
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     monkeypatch.delenv(interpreters.ENV_PYTHON, raising=False)
-    monkeypatch.setattr(interpreters.shutil, "which", lambda _: None)
-    monkeypatch.setattr(interpreters.sys, "version_info", (3, 12, 0))
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr("sys.version_info", (3, 12, 0))
     assert interpreters.best_interpreter().version == (3, 13, 2)
 
 

@@ -1,6 +1,9 @@
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -381,6 +384,17 @@ def test_element_longer_than_its_item_is_refused() -> None:
     assert only_code(inspect(with_raw_element(any_file(), element))) is ReasonCode.DICOM_MALFORMED
 
 
+def test_value_representation_still_to_come_is_stepped_over() -> None:
+    element = b"\x29\0\x10\x10ZZ\0\0\x02\0\0\0AA"
+    assert inspect(with_raw_element(any_file(), element)).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("vr", [b"  ", b"\0\0", b"cs", b"??"])
+def test_value_representation_that_can_never_be_is_refused(vr: bytes) -> None:
+    element = b"\x29\0\x10\x10" + vr + b"\0\0\x02\0\0\0AA"
+    assert only_code(inspect(with_raw_element(any_file(), element))) is ReasonCode.DICOM_MALFORMED
+
+
 def test_unclosed_sequence_is_refused() -> None:
     element = b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff"
     assert inspect(with_raw_element(any_file(), element)).verdict is Verdict.INVALID
@@ -497,7 +511,7 @@ def test_text_outside_the_declared_character_set_is_a_warning_without_the_text()
     data = any_file().replace(b"Doe^Jane", b"Do\xe9^Jane")
     inspection = inspect(data)
     assert only_code(inspection) is ReasonCode.DICOM_CHARSET_REPAIRED
-    assert inspection.findings[0].position == "PatientName"
+    assert inspection.findings[0].found == "PatientName"
     assert "Jane" not in str(inspection.findings[0].as_dict())
 
 
@@ -514,12 +528,24 @@ def test_value_against_its_representation_is_a_warning_naming_the_attribute(
 ) -> None:
     inspection = inspect(any_file().replace(old, new))
     assert only_code(inspection) is ReasonCode.DICOM_VALUE_SUSPECT
-    assert inspection.findings[0].position == keyword
+    assert inspection.findings[0].found == keyword
 
 
 def test_control_characters_are_removed_from_text() -> None:
     inspection = inspect(any_file().replace(b"Doe^Jane", b"Doe^\x07ane"))
     assert inspection.record.subject["PatientName"] == "Doe^ane"
+
+
+def test_plain_ascii_objects_never_load_pydicom(tmp_path: Path) -> None:
+    path = tmp_path / "image.dcm"
+    path.write_bytes(any_file())
+    program = (
+        "import sys; from forebay.formats.dicom import inspect_dicom;"
+        "from forebay.formats.source import FileSource;"
+        "assert inspect_dicom(FileSource(sys.argv[1])).verdict == 'valid';"
+        "assert 'pydicom' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True)
 
 
 def test_position_in_deflated_data_says_so() -> None:

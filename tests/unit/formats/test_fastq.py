@@ -1,6 +1,8 @@
 import gzip
 import hashlib
 import random
+import struct
+import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from forebay.domain.integrity import Algorithm
 from forebay.domain.sequencing import ReadsFile
 from forebay.formats import fastq_records
 from forebay.formats.fastq import inspect_fastq
+from forebay.formats.gzipped import BGZF_EOF
 
 NAME = "S1_R1.fastq"
 
@@ -31,6 +34,13 @@ def any_records(count: int = 30, *, mate: int = 1, seed: int = 7) -> list[bytes]
 def inspect(data: bytes, *, name: str = NAME, chunk_bytes: int = 1 << 20) -> Inspection[ReadsFile]:
     chunks = (data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes))
     return inspect_fastq(chunks, name=name)
+
+
+def bgzf_block(text: bytes) -> bytes:
+    body = zlib.compress(text, wbits=-15)
+    header = bytes.fromhex("1f8b08040000000000ff060042430200")
+    size = struct.pack("<H", len(body) + 25)
+    return header + size + body + struct.pack("<II", zlib.crc32(text), len(text))
 
 
 def codes(inspection: Inspection[ReadsFile]) -> list[ReasonCode]:
@@ -282,6 +292,17 @@ def test_other_compression_is_unsupported_but_digested(magic: bytes, chunk_bytes
     assert len(inspection.digests) == 2
 
 
+def test_bgzf_is_told_from_gzip() -> None:
+    block = bgzf_block(TEXT)
+    inspection = inspect(block + BGZF_EOF, name="x.fastq.gz", chunk_bytes=11)
+    assert inspection.record is not None
+    assert inspection.record.compression == "bgzf"
+    assert inspection.record.content_digest == inspect(TEXT).record.content_digest
+    assert codes(inspect(block, name="x.fastq.gz")) == [ReasonCode.BGZF_EOF_MISSING]
+    mixed = inspect(block + PACKED, name="x.fastq.gz")
+    assert mixed.record.compression == "gzip"
+
+
 def test_plain_text_named_gz_is_refused_as_mislabeled() -> None:
     assert codes(inspect(TEXT, name="x.fastq.gz")) == [ReasonCode.COMPRESSION_MISLABELED]
 
@@ -293,13 +314,25 @@ def test_gzip_without_the_suffix_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize("name", ["x.fastq.gz", "x.fastq"])
-def test_endless_line_ends_the_reading(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("chunk_bytes", [10_000, 1 << 20])
+@pytest.mark.parametrize("end", [b"", b"\n+\n"])
+def test_line_longer_than_any_read_ends_the_reading(
+    name: str, chunk_bytes: int, end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fastq_records, "_MAX_LINE_BYTES", 1 << 16)
-    text = b"@r\n" + b"A" * 3_000_000
+    text = GOOD + b"@r\n" + b"A" * 1_000_000 + end
     data = gzip.compress(text) if name.endswith(".gz") else text
-    inspection = inspect(data, name=name, chunk_bytes=100_000)
+    inspection = inspect(data, name=name, chunk_bytes=chunk_bytes)
     assert codes(inspection) == [ReasonCode.LIMIT_EXCEEDED]
+    assert inspection.findings[0].position == "line 6"
     assert inspection.digests[1].value == hashlib.sha256(data).hexdigest()
+
+
+def test_reads_much_longer_than_a_batch_are_counted() -> None:
+    text = b"@A00689:69:HLYW:1:1:1:1\n" + b"ACGT" * 300_000 + b"\n+\n" + b"I" * 1_200_000 + b"\n"
+    record = inspect(text * 3, chunk_bytes=70_000).record
+    assert record is not None
+    assert (record.reads, record.max_length) == (3, 1_200_000)
 
 
 def test_messages_never_hold_read_names() -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from forebay.formats import read_names
 from forebay.formats.digests import HashThread
 from forebay.formats.read_names import NameCensus, Origin, parse_read_name
 
@@ -77,6 +78,14 @@ def test_too_many_origins_are_not_collected() -> None:
     census = census_of([b"@M%d:1:FC:1:1:1:1" % n for n in range(500)], batch=50)
     assert census.has_many_origins
     assert len(census.origins) == 64
+
+
+def test_names_without_scheme_are_examined_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_names, "_MAX_EXAMINED", 10)
+    names = [b"@a%d" % n for n in range(15)]
+    late = b"@M1:1:FC:1:1:1:1"
+    assert census_of([*names[:9], late], batch=4).values("dialect") == ("illumina-1.8", "unknown")
+    assert census_of([*names, late], batch=4).values("dialect") == ("unknown",)
 
 
 def test_origin_of_unknown_names_is_one() -> None:

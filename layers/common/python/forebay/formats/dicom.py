@@ -370,8 +370,8 @@ def _judge_values(walk: DataSetWalk, decoder: ValueDecoder) -> list[Finding]:
                 code=ReasonCode.DICOM_VALUE_SUSPECT,
                 message="Some values do not follow the rules of their value representation.",
                 owner=Owner.INSTRUMENT,
-                position=", ".join(dict.fromkeys(suspect)),
                 expected="values as PS3.5 section 6.2 defines them",
+                found=", ".join(dict.fromkeys(suspect)),
             )
         )
     if decoder.repaired:
@@ -383,8 +383,8 @@ def _judge_values(walk: DataSetWalk, decoder: ValueDecoder) -> list[Finding]:
                     " not be read was replaced."
                 ),
                 owner=Owner.INSTRUMENT,
-                position=", ".join(dict.fromkeys(decoder.repaired)),
                 expected="text in the SpecificCharacterSet (0008,0005)",
+                found=", ".join(dict.fromkeys(decoder.repaired)),
             )
         )
     if walk.zero_padding_at is not None:

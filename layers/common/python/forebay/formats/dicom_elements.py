@@ -201,7 +201,13 @@ class _Walker:
             self._at = value_at + length
 
     def _require_vr(self, vr: bytes, top: _Open) -> None:
-        if vr not in LONG_VRS:
+        if vr in LONG_VRS:
+            if top.end - self._at < 12:
+                self._no_room(top)
+            return
+        # PS3.5 section 6.2 promises the long form, with two zero bytes, to VRs still to come.
+        is_future = vr.isalpha() and vr.isupper() and top.end - self._at >= 12
+        if not (is_future and self._reader.take(self._at + 6, 2) == b"\0\0"):
             raise refused(
                 ReasonCode.DICOM_MALFORMED,
                 "An element's value representation is none that DICOM knows: the file is damaged,"
@@ -210,8 +216,6 @@ class _Walker:
                 expected="a value representation of PS3.5 section 6.2",
                 found=f"bytes {vr.hex()}",
             )
-        if top.end - self._at < 12:
-            self._no_room(top)
 
     def _is_in_order(self, tag: int, window: bytes, index: int) -> bool:
         """Tell whether to go on with a top-level element; False ends the walk with padding."""

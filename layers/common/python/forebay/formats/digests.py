@@ -1,4 +1,4 @@
-"""Several digests of one stream in one pass, hashed beside the reader."""
+"""Several digests of one stream in one pass, computed beside the reader."""
 
 import hashlib
 import importlib
@@ -17,7 +17,7 @@ _HASHLIB: Final = frozenset({Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256, Al
 _AWSCRT: Final = {Algorithm.CRC32C: "crc32c", Algorithm.CRC64NVME: "crc64nvme"}
 
 # Handing a chunk to another thread costs about as much as hashing this many bytes.
-_WORTH_A_THREAD_BYTES: Final = 64 << 10
+_WORTH_A_THREAD_BYTES: Final = 32 << 10
 _QUEUED_CHUNKS: Final = 32
 
 
@@ -63,10 +63,10 @@ class MultiDigest:
 
 
 class HashThread:
-    """Runs update calls in order on one worker thread, at most `queued` chunks behind.
+    """Runs calls that take data in order on one worker thread, at most `queued` chunks behind.
 
-    hashlib and zlib release the interpreter lock, so hashing overlaps with what the caller does.
-    The thread starts with the first chunk that is worth it; leaving the context waits for it.
+    hashlib, isal and numpy release the interpreter lock, so hashing overlaps with reading on. The
+    thread starts with the first chunk that is worth it; leaving the context waits for it.
     """
 
     def __init__(self, *, queued: int = _QUEUED_CHUNKS) -> None:

@@ -33,7 +33,11 @@ _PHRED33_USUAL_MAX: Final = 74
 _PHRED64_USUAL_MAX: Final = 106
 _QUALITIES: Final = bytes(range(_QUALITY_MIN, _QUALITY_MAX + 1))
 _HEAD, _SEQUENCE, _PLUS, _QUALITY = range(4)
-_OTHER: Final = 0x80
+_HEAD_BIT, _SEQUENCE_BIT, _QUALITY_BIT = 1, 2, 4
+# Of the four lines of a record, each followed by its line end.
+_KINDS: Final = np.array(
+    [_HEAD_BIT, _HEAD_BIT, _SEQUENCE_BIT, 0, 0, 0, _QUALITY_BIT, 0], dtype=np.uint8
+)
 _LINE_FEED: Final = 10
 _SPACE: Final = 32
 _PLUS_SIGN: Final = 43
@@ -51,8 +55,9 @@ class _Batch:
         self.lengths = lengths[_SEQUENCE::4]
         self.bases = int(np.sum(self.lengths))
         self._characters = np.frombuffer(text, dtype=np.uint8)
-        self._runs = np.ones(2 * len(lengths), dtype=np.intp)
-        self._runs[0::2] = lengths
+        runs = np.ones(2 * len(lengths), dtype=np.intp)
+        runs[0::2] = lengths
+        self._kinds: Bytes = np.repeat(np.tile(_KINDS, self.reads), runs)
 
     @classmethod
     def of(cls, text: bytes, ends: Offsets) -> Self | None:
@@ -74,39 +79,31 @@ class _Batch:
 
     def heads(self) -> bytes:
         """Return the first lines, with their line ends."""
-        is_head = self._spread((1, 1, 0, 0, 0, 0, 0, 0)).view(np.bool_)
-        return self._characters[is_head].tobytes()
+        return self._characters[(self._kinds & _HEAD_BIT).view(np.bool_)].tobytes()
 
     def sequences(self) -> bytes:
         """Return the bases of all reads."""
-        sequence = self.only(_SEQUENCE)
+        sequence = self.only(_SEQUENCE_BIT)
         return sequence[sequence >= 0].tobytes()
 
-    def only(self, line: int) -> Signed:
-        """Return all characters, negative unless they are in that line of their record.
+    def only(self, bit: int) -> Signed:
+        """Return all characters, negative unless they are of one kind.
 
         Characters are ASCII, so the eighth bit is free; one pass over everything is far cheaper
         than copying the lines together.
         """
-        marks = [_OTHER] * 8
-        marks[2 * line] = 0
-        return (self._characters | self._spread(tuple(marks))).view(np.int8)
-
-    def _spread(self, marks: tuple[int, ...]) -> Bytes:
-        """Repeat marks, one for each of the four lines and their line ends, over the text."""
-        return np.repeat(np.tile(np.array(marks, dtype=np.uint8), self.reads), self._runs)
+        others = (self._kinds & bit) ^ bit
+        return (self._characters | others << (8 - bit.bit_length())).view(np.int8)
 
 
 class FastqRecords:
     """Takes FASTQ text in pieces of any size; the answer does not depend on the pieces.
 
-    The first broken rule ends the reading and stands in `finding`. `gave_up` says that the text
-    exceeds a bound, so that whoever produces it can stop.
+    The first broken rule ends the reading and stands in `finding`.
     """
 
     def __init__(self, hashing: HashThread) -> None:
         self.finding: Finding | None = None
-        self.gave_up = False
         self._hashing = hashing
         self._names = NameCensus(hashing)
         self._content = hashlib.sha256()
@@ -118,6 +115,11 @@ class FastqRecords:
         self._crlf_lines = 0
         self._ends_in_newline = True
         self._odd_letters_line = 0
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the text exceeds a bound, so that whoever produces it can stop."""
+        return self.finding is not None and self.finding.code is ReasonCode.LIMIT_EXCEEDED
 
     def feed(self, text: bytes) -> None:
         """Take the next piece of text."""
@@ -186,12 +188,15 @@ class FastqRecords:
         rest = text[cut:]
         self._pending = [rest]
         self._pending_bytes = len(rest)
-        self._due_bytes = len(rest) + _BATCH_BYTES
+        # A record much longer than a batch is not searched again for every little that arrives.
+        self._due_bytes = len(rest) + max(_BATCH_BYTES, len(rest) // 2)
         if whole:
             self._take(text[:cut] if rest else text, ends[:whole])
-        if self.finding is None and any(len(x) > _MAX_LINE_BYTES for x in rest.split(b"\n")):
-            self.finding = self._broken(self._line, _LINE_TOO_LONG)
-            self.gave_up = True
+        if self.finding is None:
+            lengths = map(len, rest.split(b"\n"))
+            too_long = (i for i, length in enumerate(lengths) if length > _MAX_LINE_BYTES)
+            if (index := next(too_long, None)) is not None:
+                self.finding = self._broken(self._line + index, _LINE_TOO_LONG)
 
     def _take(self, text: bytes, ends: Offsets) -> None:
         """Take whole records, given where their lines end."""
@@ -201,7 +206,7 @@ class FastqRecords:
             ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _LINE_FEED)
         batch = _Batch.of(text, ends)
         heads = batch.heads() if batch else b""
-        if batch is None or not _are_printable(heads) or not self._count(batch):
+        if batch is None or not _are_printable(heads, batch.reads) or not self._count(batch):
             self.finding = self._locate(text)
             return
         self._hashing.submit(self._content.update, text)
@@ -234,7 +239,7 @@ class FastqRecords:
                 at_end = not self._ends_in_newline and index + 5 == len(lines)
                 if at_end and rule is _LENGTHS_DIFFER and len(quality) < len(sequence):
                     rule = _CUT_OFF
-                found = _shape(rule, sequence, quality)
+                found = rule.found or _shape(rule, lines[index + offset], sequence, quality)
                 return self._broken(self._line + index + offset, rule, found=found)
         raise AssertionError("a batch was refused, but none of its records")
 
@@ -335,7 +340,7 @@ class _Tally:
     def add_bases(self, batch: _Batch) -> bool:
         """Count reads and bases; False when some are none of A, C, G, T and N."""
         # Without bit 5 a lower-case letter is its upper case, and nothing else becomes a letter.
-        letters = batch.only(_SEQUENCE) & ~0x20
+        letters = batch.only(_SEQUENCE_BIT) & ~0x20
         a, c, g, t, n = (int(np.count_nonzero(letters == letter)) for letter in b"ACGTN")
         shortest, longest = int(np.min(batch.lengths)), int(np.max(batch.lengths))
         self.min_length = min(self.min_length, shortest) if self.reads else shortest
@@ -350,7 +355,7 @@ class _Tally:
         """Count qualities; False when one is out of range."""
         if not batch.bases:
             return True
-        scores = batch.only(_QUALITY)
+        scores = batch.only(_QUALITY_BIT)
         low, high = int(np.min(scores.view(np.uint8))), int(np.max(scores))
         self._quality_min = min(self._quality_min, low)
         self._quality_max = max(self._quality_max, high)
@@ -516,11 +521,11 @@ def _plus_lines_agree(text: bytes) -> bool:
     return all(map(_is_plus, lines[_PLUS::4], lines[_HEAD::4]))
 
 
-def _are_printable(heads: bytes) -> bool:
+def _are_printable(heads: bytes, reads: int) -> bool:
     """Tell whether head lines hold nothing but printable characters and tabs."""
     codes = np.frombuffer(heads, dtype=np.uint8)
-    controls = int(np.count_nonzero(codes < _SPACE)) - heads.count(b"\n") - heads.count(b"\t")
-    return controls == 0 and _DELETE not in heads
+    tabs = heads.count(b"\t") if b"\t" in heads else 0
+    return int(np.count_nonzero(codes < _SPACE)) == reads + tabs and _DELETE not in heads
 
 
 def _is_printable(head: bytes) -> bool:
@@ -565,10 +570,11 @@ def _broken_head(head: bytes) -> _Rule | None:
     return _FASTA if head.startswith(b">") else _HEAD_MISSING
 
 
-def _shape(rule: _Rule, sequence: bytes, quality: bytes) -> str:
+def _shape(rule: _Rule, line: bytes, sequence: bytes, quality: bytes) -> str:
+    """Say what was found without showing it: a damaged file may hold anything anywhere."""
     if rule in (_LENGTHS_DIFFER, _CUT_OFF):
         return f"{len(sequence)} bases, {len(quality)} qualities"
-    return ""
+    return f"other characters in a line of {len(line)}"
 
 
 def _line_ends(crlf_lines: int, lines: int) -> str:

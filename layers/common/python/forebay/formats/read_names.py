@@ -16,6 +16,8 @@ __all__ = ["NameCensus", "Origin", "parse_read_name"]
 UNKNOWN: Final = "unknown"
 # Beyond this many different origins a file is a mixture whose full list helps nobody.
 _MAX_ORIGINS: Final = 64
+# Names without a prefix in common are looked at one by one; as many as this tell all there is.
+_MAX_EXAMINED: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +98,18 @@ class NameCensus:
         self._hashing = hashing
         self._sha256 = hashlib.sha256()
         self._reads = 0
+        self._examined = 0
         self._pairs_match = True
         self._waiting_for_mate = b""
 
     def take(self, heads: bytes, reads: int) -> None:
         """Count head lines, with their `@` and line feeds."""
-        names = _without_comments(heads)
+        names, shared_comment = _without_comments(heads)
         self._count_origins(names, reads)
-        self._count_mates(heads, names, reads)
+        if any(each.dialect in _MATE_IN_COMMENT for each in self.origins):
+            self._find_mates(shared_comment or heads, b" %s:", 1 if shared_comment else reads)
+        if b"/" in names:
+            self._find_mates(names, b"/%s\n", reads)
         if b"/" in names:
             names = names.replace(b"/1\n", b"\n").replace(b"/2\n", b"\n")
         self._hashing.submit(self._sha256.update, names)
@@ -125,7 +131,7 @@ class NameCensus:
         return tuple(sorted({getattr(origin, field) for origin in self.origins} - {""}))
 
     def _count_origins(self, names: bytes, reads: int) -> None:
-        if self.has_many_origins:
+        if self.has_many_origins or self._examined == _MAX_EXAMINED:
             return
         lines = b"\n" + names
         # Nearly every file has one origin: one scan instead of one match per read.
@@ -136,6 +142,9 @@ class NameCensus:
         for name in names.splitlines():
             if prefixes and name.startswith(prefixes):
                 continue
+            if self._examined == _MAX_EXAMINED:
+                return
+            self._examined += 1
             origin = parse_read_name(name)
             if origin not in self.origins:
                 self.origins[origin] = None
@@ -143,12 +152,6 @@ class NameCensus:
                 if len(self.origins) == _MAX_ORIGINS:
                     self.has_many_origins = True
                     return
-
-    def _count_mates(self, heads: bytes, names: bytes, reads: int) -> None:
-        if any(each.dialect in _MATE_IN_COMMENT for each in self.origins):
-            self._find_mates(heads, b" %s:", reads)
-        if b"/" in names:
-            self._find_mates(names, b"/%s\n", reads)
 
     def _find_mates(self, text: bytes, form: bytes, reads: int) -> None:
         # Once all reads are accounted for there is no need to look for other mates.
@@ -168,14 +171,15 @@ class NameCensus:
         self._pairs_match = names[0::2] == names[1::2]
 
 
-def _without_comments(heads: bytes) -> bytes:
-    """Return head lines without what follows the first space or tab."""
-    if b"\t" not in heads and b" " in heads:
+def _without_comments(heads: bytes) -> tuple[bytes, bytes]:
+    """Return head lines without what follows the first blank, and their comment if shared."""
+    if b"\t" not in heads:
+        at = heads.find(b" ")
+        if at < 0:
+            return heads, b""
         # Reads of one sample mostly share one comment.
-        at = heads.index(b" ")
-        bare = heads.replace(heads[at : heads.index(b"\n", at) + 1], b"\n")
+        comment = heads[at : heads.index(b"\n", at) + 1]
+        bare = heads.replace(comment, b"\n")
         if b" " not in bare:
-            return bare
-    if b"\t" in heads or b" " in heads:
-        return _COMMENT.sub(b"", heads)
-    return heads
+            return bare, comment
+    return _COMMENT.sub(b"", heads), b""

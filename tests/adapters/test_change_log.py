@@ -1,0 +1,133 @@
+"""DynamoChangeLog: history, search entries and ledger, the same however often they are written."""
+
+import json
+from typing import Any
+
+from forebay.adapters.change_log import DynamoChangeLog
+from forebay.domain.objects import Kind, ObjectRecord
+from forebay.domain.states import State
+from forebay.services.ports import RecordedChange
+from tests.adapters.conftest import Cloud, calls_of
+from tests.unit.fakes import NOON, any_finding, any_instance, any_record
+
+MARKER = "Xq7Zk"
+
+
+def verified(record: ObjectRecord) -> RecordedChange:
+    facts = {"metadata": any_instance().as_metadata(), "subject": {"PatientID": MARKER}}
+    return RecordedChange(record, record.moved_to(State.VERIFIED, NOON, **facts))
+
+
+def rows(cloud: Cloud, table: str) -> list[Any]:
+    items: list[Any] = cloud.client("dynamodb").scan(TableName=table)["Items"]
+    return sorted(items, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
+
+
+def ledger(cloud: Cloud, log: DynamoChangeLog) -> dict[str, list[Any]]:
+    s3 = cloud.client("s3")
+    found = {}
+    for entry in s3.list_objects_v2(Bucket=log.ledger_bucket).get("Contents", []):
+        body = s3.get_object(Bucket=log.ledger_bucket, Key=entry["Key"])["Body"].read()
+        found[entry["Key"]] = [json.loads(line) for line in body.decode().splitlines()]
+    return found
+
+
+def test_batch_becomes_one_ledger_object_named_by_day_and_content(
+    cloud: Cloud, change_log: DynamoChangeLog
+) -> None:
+    records = [any_record() for _ in range(3)]
+
+    change_log.record([RecordedChange(None, record) for record in records])
+
+    ((key, lines),) = ledger(cloud, change_log).items()
+    assert key.startswith("changes/2026/03/01/120000-")
+    assert key.endswith(".jsonl")
+    assert [line["object_id"] for line in lines] == [r.object_id for r in records]
+
+
+def test_batch_that_comes_again_writes_the_same_again(
+    cloud: Cloud, change_log: DynamoChangeLog
+) -> None:
+    record = any_record()
+    batch = [RecordedChange(None, record), verified(record)]
+    change_log.record(batch)
+    before = [rows(cloud, t) for t in (change_log.table, change_log.history_table)]
+    written = ledger(cloud, change_log)
+
+    change_log.record(batch)
+
+    assert [rows(cloud, t) for t in (change_log.table, change_log.history_table)] == before
+    assert ledger(cloud, change_log) == written
+
+
+def test_more_changes_than_one_request_takes_are_all_written(
+    cloud: Cloud, change_log: DynamoChangeLog
+) -> None:
+    change_log.record([RecordedChange(None, any_record()) for _ in range(60)])
+
+    assert len(rows(cloud, change_log.history_table)) == 60
+
+
+def test_study_of_many_instances_in_a_batch_is_one_entry(
+    cloud: Cloud, change_log: DynamoChangeLog
+) -> None:
+    same = any_instance()
+    changes = []
+    for _ in range(30):
+        record = any_record()
+        after = record.moved_to(State.VERIFIED, NOON, metadata=same.as_metadata())
+        changes.append(RecordedChange(record, after))
+
+    with calls_of(cloud.client("dynamodb")) as calls:
+        change_log.record(changes)
+
+    entities = [item["entity"]["S"] for item in rows(cloud, change_log.table)]
+    assert sorted(entities) == ["search", "search", "series", "study"]
+    assert calls.count("BatchWriteItem") == 3
+
+
+def test_no_person_is_named_in_history_ledger_or_search_entries(
+    cloud: Cloud, change_log: DynamoChangeLog
+) -> None:
+    record = any_record()
+
+    change_log.record([RecordedChange(None, record), verified(record)])
+
+    for table in (change_log.table, change_log.history_table):
+        assert MARKER not in str(rows(cloud, table))
+    assert MARKER not in str(ledger(cloud, change_log))
+
+
+def test_history_says_what_happened_and_why(cloud: Cloud, change_log: DynamoChangeLog) -> None:
+    record = any_record()
+    finding = any_finding(position="byte 7")
+    after = record.moved_to(State.QUARANTINED, NOON, finding=finding)
+
+    change_log.record([RecordedChange(record, after)])
+
+    ((line,),) = ledger(cloud, change_log).values()
+    assert (line["from"], line["to"], line["version"]) == ("RECEIVED", "QUARANTINED", 2)
+    assert line["finding"] == finding.as_dict()
+    assert line["location"]["version_id"] == record.location.version_id
+
+
+def test_duplicates_and_conflicts_describe_no_study(
+    cloud: Cloud, change_log: DynamoChangeLog
+) -> None:
+    record = any_record()
+    for state in (State.DUPLICATE, State.CONFLICT):
+        after = record.moved_to(state, NOON, metadata=any_instance().as_metadata())
+        change_log.record([RecordedChange(record, after)])
+
+    assert rows(cloud, change_log.table) == []
+
+
+def test_reads_of_a_run_are_listed_once_verified(cloud: Cloud, change_log: DynamoChangeLog) -> None:
+    record = any_record(kind=Kind.FASTQ)
+    after = record.moved_to(State.VERIFIED, NOON, metadata={"run": "M1_7_FC1"})
+
+    change_log.record([RecordedChange(record, after)])
+
+    (item,) = rows(cloud, change_log.table)
+    assert item["pk"]["S"] == "FIND#run#M1_7_FC1"
+    assert item["object_id"]["S"] == record.object_id
