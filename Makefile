@@ -64,6 +64,7 @@ check: setup ## Static checks: ruff, mypy, import rules, cdk-nag, cfn-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m infra.lint
 
 .PHONY: format
 format: setup ## Format and fix what can be fixed

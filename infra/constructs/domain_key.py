@@ -17,6 +17,8 @@ class Domain(StrEnum):
     GENOMICS = "genomics"
     RESEARCH = "research"
     OPERATIONAL = "operational"
+    QUARANTINE = "quarantine"
+    """What was refused, of any domain: for stewards only."""
 
 
 class DomainKey(Construct):

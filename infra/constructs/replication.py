@@ -27,7 +27,7 @@ def archive_name(settings: Settings) -> str:
 
 
 def replicate(zones: Sequence[ZoneBucket], settings: Settings) -> None:
-    """Copy every new version of some zones into the archive, below the zone's name.
+    """Copy every new version of some zones into the archive, under the same keys.
 
     Delete markers are not copied: what is deleted here stays there until its lock and its class
     allow otherwise.

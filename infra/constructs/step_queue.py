@@ -42,7 +42,7 @@ class DeadLetters(Construct):
                 above=0,
             ),
             tell=topic,
-            meaning=f"{spec.step} gave up on a message: forebay dead-letters shows why.",
+            meaning=f"{spec.step} gave up on a message: `forebay logs {spec.step}` shows why.",
         )
         _age_alarm(self, self.queue, 7 * 86_400, topic, f"{spec.step}'s dead letters expire soon.")
 

@@ -19,10 +19,10 @@ __all__ = ["StorageStack"]
 _DOMAIN: Final = {
     Zone.LANDING_IMAGING: Domain.CLINICAL,
     Zone.LANDING_GENOMICS: Domain.GENOMICS,
-    Zone.QUARANTINE: Domain.CLINICAL,
+    Zone.QUARANTINE: Domain.QUARANTINE,
     Zone.CLINICAL: Domain.CLINICAL,
     Zone.GENOMICS: Domain.GENOMICS,
-    Zone.DERIVED: Domain.CLINICAL,
+    Zone.DERIVED: Domain.GENOMICS,
     Zone.RESEARCH: Domain.RESEARCH,
     Zone.LEDGER: Domain.OPERATIONAL,
 }

@@ -112,5 +112,5 @@ def _read(random: Random, bases: str, profile: tuple[str, tuple[int, ...]]) -> t
 
 
 def _gzip(text: str) -> bytes:
-    # No time stamp and no name, so that equal text gives equal bytes on every machine.
+    # No time stamp and no name: equal text gives equal bytes, by one Python and zlib at least.
     return gzip.compress(text.encode("ascii"), compresslevel=6, mtime=0)

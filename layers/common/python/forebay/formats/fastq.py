@@ -19,8 +19,6 @@ __all__ = ["DEFAULT_ALGORITHMS", "inspect_fastq"]
 
 DEFAULT_ALGORITHMS: Final = (Algorithm.MD5, Algorithm.SHA256)
 
-# Text waits for the parser in few pieces, so that memory stays flat.
-_QUEUED_TEXTS: Final = 8
 _PIECE_BYTES: Final = 256 << 10
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -47,8 +45,8 @@ def inspect_fastq(
     whole file. `name` is the file's name: it tells what compression the sender meant.
     """
     stored = MultiDigest(algorithms)
-    with HashThread() as hashing, HashThread(queued=_QUEUED_TEXTS) as parsing:
-        content = _Content(name, hashing, parsing)
+    with HashThread() as hashing:
+        content = _Content(name, hashing)
         for chunk in chunks:
             hashing.submit(stored.update, chunk)
             content.feed(chunk)
@@ -67,10 +65,9 @@ def inspect_fastq(
 class _Content:
     """Recognises how the stored bytes are compressed and hands the text on."""
 
-    def __init__(self, name: str, hashing: HashThread, parsing: HashThread) -> None:
+    def __init__(self, name: str, hashing: HashThread) -> None:
         self._is_named_gzip = name.lower().endswith(_GZIP_SUFFIXES)
         self._records = FastqRecords(hashing)
-        self._parsing = parsing
         self._inflater: Inflater | None = None
         self._start = b""
         self._started = False
@@ -83,15 +80,14 @@ class _Content:
                 return
             chunk = self._open()
         for text in self._texts(chunk):
-            self._parsing.submit(self._records.feed, text)
+            self._records.feed(text)
 
     def finish(self) -> None:
         if not self._started and self._start:
             for text in self._texts(self._open()):
-                self._parsing.submit(self._records.feed, text)
+                self._records.feed(text)
         if self._inflater is not None:
             self._inflater.finish()
-        self._parsing.close()
         self._records.finish()
 
     def conclude(self) -> tuple[Verdict, ReadsFile | None, tuple[Finding, ...]]:

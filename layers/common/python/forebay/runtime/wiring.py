@@ -36,6 +36,8 @@ _CONFIG = Config(
     connect_timeout=5,
     read_timeout=60,
     tcp_keepalive=True,
+    # Forebay computes and compares digests itself; botocore would hash every stream once more.
+    response_checksum_validation="when_required",
 )
 
 

@@ -1,0 +1,444 @@
+"""Every sample event goes through its function; each story tells what must follow."""
+
+import hashlib
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forebay.domain.findings import ReasonCode
+from forebay.domain.objects import Kind, object_id
+from forebay.domain.runs import PipelineRun, RunState
+from forebay.domain.states import State
+from forebay.formats.dicom import inspect_dicom
+from forebay.formats.digests import digest_chunks
+from forebay.formats.fastq import inspect_fastq
+from forebay.formats.manifests import parse_checksum_file
+from forebay.names import Zone
+from forebay.runtime.wiring import wiring
+from tests.functions.conftest import (
+    CT,
+    CT_AGAIN,
+    EVENTS,
+    FOLDER,
+    PLACED_R1,
+    PLACED_R2,
+    R1,
+    R1_MD5,
+    R2,
+    Deployment,
+    Story,
+    any_fastq,
+    event,
+    real_ct,
+)
+from tests.unit.fakes import NOON, any_run
+
+NONE_FAILED = {"batchItemFailures": []}
+RUN_ID = "read_qc-0123456789abcdef0123456789abcdef"
+
+
+def md5_of(body: bytes) -> bytes:
+    return hashlib.md5(body).hexdigest().encode()  # noqa: S324 - what senders send
+
+
+def arrival_is_registered_once(cloud: Deployment) -> None:
+    cloud.put(CT, real_ct())
+    message = event("01-s3-object-created-eventbridge.json")
+
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+    first = cloud.record(CT)
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+
+    assert (first.state, first.kind, first.site) == (State.RECEIVED, Kind.DICOM, "st-anna")
+    assert first.sequencer == "0062E99A88DC407460"
+    assert first.location == CT
+    assert cloud.record(CT) == first
+
+
+def native_notification_registers_each_of_its_objects(cloud: Deployment) -> None:
+    cloud.put(CT, real_ct())
+    cloud.put(R1, any_fastq(1))
+
+    message = event("02-s3-object-created-notification.json")
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+
+    assert cloud.record(CT).kind is Kind.DICOM
+    assert cloud.record(R1).kind is Kind.FASTQ
+
+
+def event_without_version_registers_the_version_storage_names(cloud: Deployment) -> None:
+    cloud.put(CT, real_ct())
+
+    message = event("03-s3-object-created-without-version.json")
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+
+    assert cloud.record(CT).location == CT
+
+
+def directory_marker_is_recorded_and_ignored(cloud: Deployment) -> None:
+    cloud.put(FOLDER, b"")
+
+    message = event("04-s3-directory-marker.json")
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+
+    assert cloud.record(FOLDER).state is State.IGNORED
+
+
+def nothing_is_registered_by_a_test_event(cloud: Deployment) -> None:
+    assert cloud.invoke("register_object", event("05-s3-test-event.json")) == NONE_FAILED
+    assert _scanned(cloud) == []
+
+
+def nothing_is_registered_by_a_deletion(cloud: Deployment) -> None:
+    cloud.put(CT, real_ct())
+
+    assert cloud.invoke("register_object", event("06-s3-object-deleted.json")) == NONE_FAILED
+    assert _scanned(cloud) == []
+
+
+def bad_message_fails_alone(cloud: Deployment) -> None:
+    cloud.put(CT, real_ct())
+    cloud.put(R1, any_fastq(1))
+    message = event("07-s3-batch-with-one-bad-message.json")
+
+    answer = cloud.invoke("register_object", message)
+
+    bad = message["Records"][1]["messageId"]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": bad}]}
+    assert cloud.record(CT).state is State.RECEIVED
+    assert cloud.record(R1).state is State.RECEIVED
+
+
+def stream_becomes_history_ledger_and_events(cloud: Deployment) -> None:
+    message = event("08-catalog-stream-batch.json")
+
+    assert cloud.invoke("relay_changes", message) == NONE_FAILED
+    assert cloud.invoke("relay_changes", message) == NONE_FAILED
+
+    told = [(e["detail-type"], e["detail"]["version"]) for e in cloud.published()]
+    # The claim, its removal and the duplicate counter are no changes.
+    expected = [("ObjectReceived", 1), ("ObjectVerified", 2), ("PipelineRunChanged", 1)]
+    assert sorted(told) == sorted(expected * 2)
+    history = cloud.reader.history(object_id(CT))
+    assert [entry["to"] for entry in history] == ["RECEIVED", "VERIFIED"]
+    assert [study.modalities for study in cloud.reader.studies("modality", "CT")] == [("CT",)]
+    assert cloud.reader.sites() == ["st-anna"]
+    ledger = cloud.s3.list_objects_v2(Bucket=cloud.buckets[Zone.LEDGER])["Contents"]
+    assert len(ledger) == 1
+    assert "PSEUDO-0001" not in json.dumps(history)
+
+
+def real_ct_is_verified_with_its_identity(cloud: Deployment) -> None:
+    cloud.arrived(CT, real_ct())
+
+    message = event("09-object-received-dicom.json")
+    assert cloud.invoke("inspect_dicom", message) == NONE_FAILED
+
+    record = cloud.record(CT)
+    assert record.state is State.VERIFIED
+    assert record.metadata["Modality"] == "CT"
+    assert record.metadata["StudyDate"] == "20040119"
+    assert record.subject["PatientID"] == "1CT1"
+    assert len(record.subject_tokens["PatientID"]) == 64
+    assert cloud.reader.instance(record.metadata["SOPInstanceUID"]) == record
+
+
+def reads_are_verified_in_one_pass(cloud: Deployment) -> None:
+    body = any_fastq(1)
+    cloud.arrived(R1, body, Metadata={"md5": md5_of(body).decode()})
+
+    message = event("10-object-received-reads.json")
+    assert cloud.invoke("inspect_genomics", message) == NONE_FAILED
+
+    record = cloud.record(R1)
+    assert record.state is State.VERIFIED
+    assert (record.metadata["reads"], record.metadata["sample"]) == (25, "NA12878")
+    assert record.metadata["run"] == "A00689_7_HXXX"
+
+
+def sidecar_wakes_the_reads_that_wait_for_it(cloud: Deployment) -> None:
+    body = any_fastq(1)
+    cloud.arrived(R1, body)
+    cloud.invoke("inspect_genomics", event("10-object-received-reads.json"))
+    assert cloud.record(R1).state is State.AWAITING_DIGEST
+    cloud.arrived(R1_MD5, md5_of(body) + b"  NA12878_S1_L001_R1_001.fastq.gz\n")
+
+    message = event("11-object-received-checksums.json")
+    assert cloud.invoke("inspect_genomics", message) == NONE_FAILED
+
+    assert cloud.record(R1_MD5).state is State.VERIFIED
+    assert cloud.record(R1).state is State.RECEIVED
+    cloud.invoke("inspect_genomics", event("10-object-received-reads.json"))
+    assert cloud.record(R1).state is State.VERIFIED
+
+
+def verified_instance_is_placed(cloud: Deployment) -> None:
+    cloud.arrived(CT, real_ct())
+    cloud.invoke("inspect_dicom", event("09-object-received-dicom.json"))
+
+    assert cloud.invoke("place_object", event("12-object-verified.json")) == NONE_FAILED
+
+    record = cloud.record(CT)
+    assert record.state is State.PLACED
+    assert (record.object_class, record.retention_class) == ("clinical-hot", "clinical-10y")
+    assert record.placed
+    assert record.placed.bucket == cloud.buckets[Zone.CLINICAL]
+    assert cloud.body(record.placed) == real_ct()
+    assert cloud.tags(record.placed)["forebay:verdict"] == "verified"
+    assert cloud.tags(CT) == {"forebay:landing": "settled"}
+
+
+def redelivery_after_a_crash_reuses_the_copy(cloud: Deployment) -> None:
+    made = cloud.arrived(CT, real_ct())
+    cloud.invoke("inspect_dicom", event("09-object-received-dicom.json"))
+    place = wiring().place_object
+    place._place(cloud.record(made), redelivered=False)
+    placed = cloud.record(made).placed
+    assert placed
+    _rewind(cloud, made)
+
+    message = event("13-object-verified-redelivered.json")
+    assert cloud.invoke("place_object", message) == NONE_FAILED
+
+    assert cloud.record(made).placed == placed
+    versions = cloud.s3.list_object_versions(Bucket=placed.bucket)["Versions"]
+    assert [version["VersionId"] for version in versions] == [placed.version_id]
+
+
+def refused_instance_is_held_with_its_reason(cloud: Deployment) -> None:
+    cloud.arrived(CT, b"this is no DICOM file" * 100)
+    cloud.invoke("inspect_dicom", event("09-object-received-dicom.json"))
+
+    assert cloud.invoke("place_object", event("14-object-quarantined.json")) == NONE_FAILED
+
+    record = cloud.record(CT)
+    assert record.state is State.QUARANTINED
+    assert record.finding
+    assert record.finding.code is ReasonCode.NOT_DICOM
+    assert record.held
+    assert record.held.bucket == cloud.buckets[Zone.QUARANTINE]
+    assert cloud.tags(record.held)["forebay:reason"] == "NOT_DICOM"
+
+
+def duplicate_is_settled_and_counted(cloud: Deployment) -> None:
+    cloud.arrived(CT, real_ct())
+    cloud.invoke("inspect_dicom", event("09-object-received-dicom.json"))
+    cloud.invoke("place_object", event("12-object-verified.json"))
+    again = cloud.arrived(CT_AGAIN, real_ct())
+    wiring().inspect_dicom(*_dicom_parsers())(again)
+
+    assert cloud.invoke("place_object", event("15-object-duplicated.json")) == NONE_FAILED
+
+    assert cloud.record(CT_AGAIN).state is State.DUPLICATE
+    assert cloud.record(CT_AGAIN).original_id == object_id(CT)
+    assert cloud.record(CT).duplicate_count == 1
+    assert cloud.tags(CT_AGAIN) == {"forebay:landing": "settled"}
+
+
+def second_mate_starts_the_pipeline(cloud: Deployment) -> None:
+    _place_pair(cloud)
+
+    message = event("16-reads-placed.json")
+    assert cloud.invoke("submit_pipeline", message) == NONE_FAILED
+    assert cloud.invoke("submit_pipeline", message) == NONE_FAILED
+
+    (run,) = cloud.reader.runs_of_sample("NA12878", sites=["st-anna"])
+    assert run.state is RunState.SUBMITTED
+    assert run.inputs == {"R1": object_id(R1), "R2": object_id(R2)}
+    assert run.execution_arn.endswith(run.run_id)
+
+
+def pair_becomes_a_report_that_is_handed_in(cloud: Deployment) -> None:
+    cloud.put(PLACED_R1, any_fastq(1))
+    cloud.put(PLACED_R2, any_fastq(2))
+    request = event("17-read-qc-request.json")
+
+    answer = cloud.invoke("run_read_qc", request)
+    again = cloud.invoke("run_read_qc", request)
+
+    assert answer["run_id"] == RUN_ID
+    keys = [output["key"] for output in answer["outputs"]]
+    folder = f"pipelines/{RUN_ID}/NA12878.read_qc"
+    assert keys == [f"{folder}.json", f"{folder}.html"]
+    report = json.loads(_output(cloud, answer, 0))
+    assert report["pairs"] == 25
+    assert report["inputs"]["R1"]["object_id"] == object_id(R1)
+    assert _output(cloud, answer, 1).startswith(b"<!doctype html>")
+    # Equal inputs, equal bytes: a repeated execution's outputs are duplicates, not conflicts.
+    assert [_output(cloud, answer, i) for i in (0, 1)] == [_output(cloud, again, i) for i in (0, 1)]
+
+
+def started_execution_is_no_end(cloud: Deployment) -> None:
+    run = _opened(cloud)
+
+    assert cloud.invoke("record_pipeline", event("18-execution-running.json")) == NONE_FAILED
+    assert cloud.reader.pipeline_run(RUN_ID) == run
+
+
+def success_is_recorded(cloud: Deployment) -> None:
+    _opened(cloud)
+
+    message = event("19-execution-succeeded.json")
+    assert cloud.invoke("record_pipeline", message) == NONE_FAILED
+    assert cloud.invoke("record_pipeline", message) == NONE_FAILED
+
+    run = cloud.reader.pipeline_run(RUN_ID)
+    assert run
+    assert (run.state, run.version, run.error) == (RunState.SUCCEEDED, 2, "")
+
+
+def failure_is_recorded_with_its_error(cloud: Deployment) -> None:
+    _opened(cloud)
+
+    assert cloud.invoke("record_pipeline", event("20-execution-failed.json")) == NONE_FAILED
+
+    run = cloud.reader.pipeline_run(RUN_ID)
+    assert run
+    assert run.state is RunState.FAILED
+    assert "Lambda.Unknown" in run.error
+
+
+STORIES: dict[str, Story] = {
+    "01-s3-object-created-eventbridge.json": arrival_is_registered_once,
+    "02-s3-object-created-notification.json": native_notification_registers_each_of_its_objects,
+    "03-s3-object-created-without-version.json": (
+        event_without_version_registers_the_version_storage_names
+    ),
+    "04-s3-directory-marker.json": directory_marker_is_recorded_and_ignored,
+    "05-s3-test-event.json": nothing_is_registered_by_a_test_event,
+    "06-s3-object-deleted.json": nothing_is_registered_by_a_deletion,
+    "07-s3-batch-with-one-bad-message.json": bad_message_fails_alone,
+    "08-catalog-stream-batch.json": stream_becomes_history_ledger_and_events,
+    "09-object-received-dicom.json": real_ct_is_verified_with_its_identity,
+    "10-object-received-reads.json": reads_are_verified_in_one_pass,
+    "11-object-received-checksums.json": sidecar_wakes_the_reads_that_wait_for_it,
+    "12-object-verified.json": verified_instance_is_placed,
+    "13-object-verified-redelivered.json": redelivery_after_a_crash_reuses_the_copy,
+    "14-object-quarantined.json": refused_instance_is_held_with_its_reason,
+    "15-object-duplicated.json": duplicate_is_settled_and_counted,
+    "16-reads-placed.json": second_mate_starts_the_pipeline,
+    "17-read-qc-request.json": pair_becomes_a_report_that_is_handed_in,
+    "18-execution-running.json": started_execution_is_no_end,
+    "19-execution-succeeded.json": success_is_recorded,
+    "20-execution-failed.json": failure_is_recorded_with_its_error,
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_sample_event_does_what_its_story_tells(name: str, deployment: Deployment) -> None:
+    STORIES[name](deployment)
+
+
+def test_every_sample_event_has_a_story() -> None:
+    assert {path.name for path in EVENTS.iterdir() if path.suffix == ".json"} == set(STORIES)
+
+
+@pytest.mark.parametrize("path", sorted(EVENTS.glob("*.json")), ids=lambda path: path.name)
+def test_sample_event_names_no_real_account_or_address(path: Path) -> None:
+    text = path.read_text()
+
+    assert "123456789012" not in text
+    assert "amazonaws.com" not in text
+    for record in json.loads(text).get("Records", []):
+        body = record.get("body", "")
+        if body:
+            assert hashlib.md5(body.encode()).hexdigest() == record["md5OfBody"]  # noqa: S324
+
+
+def test_object_that_is_not_in_the_catalog_fails_its_message(deployment: Deployment) -> None:
+    for step, name in (
+        ("inspect_dicom", "09-object-received-dicom.json"),
+        ("inspect_genomics", "10-object-received-reads.json"),
+        ("place_object", "12-object-verified.json"),
+        ("submit_pipeline", "16-reads-placed.json"),
+        ("record_pipeline", "19-execution-succeeded.json"),
+    ):
+        message = event(name)
+        failed = [{"itemIdentifier": record["messageId"]} for record in message["Records"]]
+        assert deployment.invoke(step, message) == {"batchItemFailures": failed}
+
+
+def test_logs_and_metrics_name_ids_and_outcomes_but_no_key_and_no_person(
+    deployment: Deployment,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for step in ("inspect_dicom", "place_object"):
+        for handler in logging.getLogger(step).handlers:
+            monkeypatch.setattr(handler, "stream", sys.stdout, raising=False)
+    deployment.arrived(CT, real_ct())
+
+    deployment.invoke("inspect_dicom", event("09-object-received-dicom.json"))
+    deployment.invoke("place_object", event("16-reads-placed.json"))
+
+    said = capsys.readouterr().out
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert any(line.get("object_id") == object_id(CT) for line in lines)
+    assert any(line.get("outcome") == "verified" for line in lines)
+    assert any(line.get("error") == "ObjectMissingError" for line in lines)
+    for secret in ("1CT1", "CompressedSamples", "IM 0001", R2.key):
+        assert secret not in said
+
+
+def test_stream_that_cannot_be_relayed_fails_the_batch(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREBAY_HISTORY_TABLE", "no-such-table")
+
+    with pytest.raises(Exception, match="ResourceNotFound"):
+        deployment.invoke("relay_changes", event("08-catalog-stream-batch.json"))
+
+    assert deployment.published() == []
+
+
+def _scanned(cloud: Deployment) -> list[Any]:
+    found: list[Any] = cloud.dynamodb.scan(TableName=cloud.table)["Items"]
+    return found
+
+
+def _dicom_parsers() -> tuple[Any, Any]:
+    return inspect_dicom, digest_chunks
+
+
+def _rewind(cloud: Deployment, made: str) -> None:
+    """Bring a placed record back to where a crash before its write would have left it."""
+    record = cloud.record(made)
+    place, version = made.split(".")
+    cloud.dynamodb.update_item(
+        TableName=cloud.table,
+        Key={"pk": {"S": f"OBJ#{place}"}, "sk": {"S": f"V#{version}"}},
+        UpdateExpression="SET #state = :state, version = :version REMOVE placed",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={
+            ":state": {"S": "VERIFIED"},
+            ":version": {"N": str(record.version - 1)},
+        },
+    )
+
+
+def _place_pair(cloud: Deployment) -> None:
+    """Bring both mates to PLACED."""
+    for location, mate in ((R1, 1), (R2, 2)):
+        body = any_fastq(mate)
+        made = cloud.arrived(location, body, Metadata={"md5": md5_of(body).decode()})
+        inspect = wiring().inspect_genomics(inspect_fastq, parse_checksum_file, digest_chunks)
+        inspect(made)
+        assert wiring().place_object(made) is State.PLACED
+
+
+def _output(cloud: Deployment, answer: dict[str, Any], index: int) -> bytes:
+    output = answer["outputs"][index]
+    body: bytes = cloud.s3.get_object(
+        Bucket=output["bucket"], Key=output["key"], VersionId=output["version_id"]
+    )["Body"].read()
+    return body
+
+
+def _opened(cloud: Deployment) -> PipelineRun:
+    wiring.cache_clear()
+    run = any_run(run_id=RUN_ID, state=RunState.SUBMITTED, state_since=NOON)
+    return wiring().catalog.open_run(run)
