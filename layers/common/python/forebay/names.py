@@ -28,6 +28,11 @@ class Zone(StrEnum):
     LEDGER = "ledger"
 
 
+def bucket_name(prefix: str, zone: Zone, account: str, region: str) -> str:
+    """Return the name of a zone's bucket; unique, since it carries account and region."""
+    return f"{prefix}-{zone}-{account}-{region}"
+
+
 LANDING_ZONES: Final = (Zone.LANDING_IMAGING, Zone.LANDING_GENOMICS)
 
 

@@ -55,7 +55,7 @@ EVIDENCE: Final = frozenset({Witness.STORAGE, Witness.FOREBAY})
 class Digest:
     """A digest of the whole stored object: lower-case hex, and who vouched for it.
 
-    `source` says where a declaration was found: an object id of a manifest, or a header name.
+    `source` says where a declaration was found: the key of a checksum file, or a header's name.
     """
 
     algorithm: Algorithm
@@ -206,7 +206,7 @@ def _mismatch(declaration: Digest, proof: Digest) -> Finding:
             " with the original and upload it again."
         ),
         owner=Owner.SENDER,
-        position=declaration.source,
+        position=declaration.source.rpartition("/")[2],
         expected=f"{name} {declaration.value}",
         found=f"{name} {proof.value}",
     )

@@ -82,10 +82,9 @@ class RecordDeclarations:
         targets: dict[str, list[Digest]] = {}
         for entry in entries:
             target = sidecar_of or f"{folder}/{entry.path.removeprefix('./')}"
-            # Named by place, so that a corrected checksum file replaces what the first one said.
-            source = place_id(record.location.bucket, key)
+            # Named by key, so that a corrected checksum file replaces what the first one said.
             targets.setdefault(target, []).append(
-                Digest(entry.algorithm, entry.value, Witness.SENDER_MANIFEST, source)
+                Digest(entry.algorithm, entry.value, Witness.SENDER_MANIFEST, key)
             )
         return targets
 
