@@ -16,7 +16,7 @@ from botocore.exceptions import (
 
 from forebay_cli.failures import CommandError
 
-_DENIED: Final = frozenset(
+DENIED: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "403"}
 )
 _EXPIRED: Final = frozenset(
@@ -29,7 +29,7 @@ def sentence_of(exc: BotoCoreError | ClientError) -> str:
     if not isinstance(exc, ClientError):
         return str(exc).rstrip(".") + "."
     code = exc.response["Error"].get("Code", "")
-    if code in _DENIED:
+    if code in DENIED:
         return f"These credentials may not call {exc.operation_name}."
     if code == "NoSuchBucket":
         return "The landing bucket does not exist (any more)."

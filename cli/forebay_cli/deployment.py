@@ -11,8 +11,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.session import Session as BotocoreSession
 
-from forebay.names import Step, Zone
+from forebay.names import LANDING_ZONES, Step, Zone, bucket_name
 from forebay_cli import stack_outputs
+from forebay_cli.aws_errors import DENIED
 from forebay_cli.failures import CommandError
 from forebay_cli.localcloud.record import ACCESS_KEY, SECRET_KEY, LocalCloud
 
@@ -74,6 +75,11 @@ class Account:
         description = f"AWS {session.region_name} by {named}"
         return cls(session, description, {"config": _config()})
 
+    @property
+    def region(self) -> str:
+        """The region."""
+        return str(self._session.region_name)
+
     @cached_property
     def s3(self) -> "S3Client":
         """S3."""
@@ -133,6 +139,25 @@ class Deployment:
                 )
             outputs |= found.outputs if found else {}
         return cls(account, prefix, outputs)
+
+    @classmethod
+    def for_sender(cls, account: Account, prefix: str = DEFAULT_PREFIX) -> "Deployment":
+        """Return what a sender needs to know of a deployment: its landing buckets.
+
+        A site may put objects and nothing else, so not even read the stacks; then the names follow
+        from prefix, account and region, which every caller may ask for.
+        """
+        try:
+            return cls.find(account, prefix)
+        except ClientError as exc:
+            if exc.response["Error"]["Code"] not in DENIED:
+                raise
+        identity = account.sts.get_caller_identity()["Account"]
+        names = {
+            stack_outputs.bucket(zone): bucket_name(prefix, zone, identity, account.region)
+            for zone in LANDING_ZONES
+        }
+        return cls(account, prefix, names)
 
     def bucket(self, zone: Zone) -> str:
         """Return a zone's bucket."""

@@ -38,6 +38,10 @@ class Target:
             )
         return Account.of_local(cloud)
 
+    def for_sender(self, home: Home) -> Deployment:
+        """Return the deployment as a sender sees it."""
+        return Deployment.for_sender(self.account(home), self.prefix)
+
     def deployment(self, home: Home) -> Deployment:
         """Return the deployment with its names."""
         return Deployment.find(self.account(home), self.prefix)

@@ -6,9 +6,9 @@ from typing import Final
 from aws_cdk import Aws, aws_iam, aws_s3
 from constructs import Construct
 
-from forebay.names import Zone
+from forebay.names import Zone, bucket_name
 from infra.checks import acknowledge_keys
-from infra.constructs.zone_bucket import ZoneBucket, allow_key, allow_objects, bucket_name
+from infra.constructs.zone_bucket import ZoneBucket, allow_key, allow_objects
 from infra.settings import Settings
 
 __all__ = ["ARCHIVE_KEY", "archive_name", "replicate"]
@@ -23,7 +23,8 @@ def archive_name(settings: Settings) -> str:
     Its region is not ours, and CloudFormation cannot reference across regions: both stacks build
     the name.
     """
-    return bucket_name(settings, Zone.ARCHIVE, settings.replica_region or "")
+    region = settings.replica_region or ""
+    return bucket_name(settings.prefix, Zone.ARCHIVE, Aws.ACCOUNT_ID, region)
 
 
 def replicate(zones: Sequence[ZoneBucket], settings: Settings) -> None:

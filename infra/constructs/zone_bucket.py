@@ -7,7 +7,7 @@ from typing import Final
 from aws_cdk import Aws, Duration, RemovalPolicy, aws_iam, aws_kms, aws_s3
 from constructs import Construct
 
-from forebay.names import LANDING_SETTLED, Tag, Zone
+from forebay.names import LANDING_SETTLED, Tag, Zone, bucket_name
 from infra.checks import acknowledge, acknowledge_keys
 from infra.settings import Settings
 
@@ -17,7 +17,6 @@ __all__ = [
     "ZoneBucket",
     "allow_key",
     "allow_objects",
-    "bucket_name",
 ]
 
 _LANDING_DAYS: Final = 7
@@ -75,7 +74,7 @@ class ZoneBucket(Construct):
         self.zone = zone
         self.key = key
         # Name and ARN are built, not referenced: no export ties the stacks that use them to this.
-        self.name = bucket_name(settings, zone)
+        self.name = bucket_name(settings.prefix, zone, Aws.ACCOUNT_ID, Aws.REGION)
         self.arn = f"arn:{Aws.PARTITION}:s3:::{self.name}"
         lock = options.lock_days
         self.bucket = aws_s3.Bucket(
@@ -133,11 +132,6 @@ def allow_key(role: aws_iam.IRole, key: aws_kms.IKey, service: str, *actions: st
             },
         )
     )
-
-
-def bucket_name(settings: Settings, zone: Zone, region: str = Aws.REGION) -> str:
-    """Return a zone's bucket name; unique, since it carries account and region."""
-    return f"{settings.prefix}-{zone}-{Aws.ACCOUNT_ID}-{region}"
 
 
 def allow_objects(role: aws_iam.IRole, *actions: str, keys: str) -> None:

@@ -74,7 +74,7 @@ def upload(  # noqa: PLR0913 - one parameter per option
     output = Output.create(as_json=as_json)
     options = SendOptions(check_site(site), check_batch(batch), jobs, skip_existing=skip_existing)
     plan = plan_upload(paths, Destination(destination))
-    deployment = target.deployment(home)
+    deployment = target.for_sender(home)
     began = time.monotonic()
     sent = send_all(output, deployment, UploadJournal(home.uploads), plan, options)
     report = Report(plan, sent, time.monotonic() - began)

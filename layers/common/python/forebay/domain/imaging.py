@@ -15,6 +15,7 @@ SUBJECT_KEYWORDS: Final = (
     "PatientBirthDate",
     "PatientSex",
     "AccessionNumber",
+    "ReferringPhysicianName",
 )
 """Attributes that identify a person or an order: they stay in the catalog item, nowhere else."""
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from forebay.domain.arrivals import checksum_target, read_key
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.integrity import Digest, Witness, judge, merged
-from forebay.domain.objects import Kind, ObjectRecord, is_newer, place_id
+from forebay.domain.objects import Kind, ObjectRecord, is_newer
 from forebay.domain.states import State
 from forebay.names import Zone
 from forebay.services.inspecting import Inspector
