@@ -1,7 +1,6 @@
 """What `forebay doctor` looks at: this machine, the local cloud, or an account."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,7 +60,6 @@ def examine_machine(home: Home) -> Iterator[Check]:
     yield _guarded("Node.js", _check_node)
     yield _guarded("CDK", lambda: _check_cdk(home))
     yield _guarded("emulator", lambda: _check_emulator(home))
-    yield _check_openssl()
 
 
 def examine_local_cloud(home: Home) -> Iterator[Check]:
@@ -137,13 +135,6 @@ def _check_emulator(home: Home) -> Check:
     if environment.is_current(home, best_interpreter()):
         return Check("emulator", Verdict.GOOD, f"environment in {home.environment}")
     return Check("emulator", Verdict.NOTE, "no current environment", "`forebay up` makes it.")
-
-
-def _check_openssl() -> Check:
-    found = shutil.which("openssl")
-    if found:
-        return Check("openssl", Verdict.GOOD, _version([found], "version"))
-    return Check("openssl", Verdict.NOTE, "not installed", "Only `forebay up --secure` needs it.")
 
 
 def _check_port(port: int) -> Check:

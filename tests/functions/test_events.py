@@ -37,7 +37,7 @@ from tests.functions.conftest import (
 )
 from tests.unit.fakes import NOON, any_run
 
-NONE_FAILED = {"batchItemFailures": []}
+NONE_FAILED: dict[str, Any] = {"batchItemFailures": []}
 RUN_ID = "read_qc-0123456789abcdef0123456789abcdef"
 
 

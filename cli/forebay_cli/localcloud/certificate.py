@@ -1,14 +1,14 @@
 """The certificate of a secure local cloud, and the environment that makes tools trust it."""
 
-import shutil
 import ssl
-import subprocess
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from forebay_cli.failures import CommandError
+import trustme
+
 from forebay_cli.home import Home
 
 _VALID_DAYS: Final = 825
@@ -17,7 +17,7 @@ _RENEW_AFTER_SECONDS: Final = 700 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Paths of a self-signed certificate, its key, and a bundle of it with the system's roots."""
+    """Paths of a certificate, its key, and a bundle of its authority with the system's roots."""
 
     certificate: Path
     key: Path
@@ -55,34 +55,13 @@ def _is_fresh(made: Certificate) -> bool:
 
 
 def _make(made: Certificate) -> None:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        raise CommandError(
-            "openssl is not installed; --secure needs it to make a local certificate.",
-            "Install openssl, or start without --secure.",
-        )
-    done = subprocess.run(  # noqa: S603 - openssl, found on PATH
-        [
-            *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
-            *("-keyout", str(made.key), "-out", str(made.certificate)),
-            *("-days", str(_VALID_DAYS), "-subj", "/CN=forebay-local"),
-            # Not a CA: strict clients refuse a CA certificate served as a leaf.
-            *("-addext", "basicConstraints=critical,CA:FALSE"),
-            *("-addext", "keyUsage=critical,digitalSignature,keyEncipherment"),
-            *("-addext", "extendedKeyUsage=serverAuth"),
-            *("-addext", "subjectAltName=DNS:localhost,DNS:*.localhost,IP:127.0.0.1"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise CommandError(
-            f"openssl could not make the local certificate: {done.stderr.strip()}",
-            "OpenSSL 1.1.1 or newer is needed; or start without --secure.",
-        )
-    made.key.chmod(0o600)
-    made.bundle.write_bytes(_system_roots() + made.certificate.read_bytes())
+    expires = datetime.now(UTC) + timedelta(days=_VALID_DAYS)
+    authority = trustme.CA(organization_name="Forebay local cloud")
+    server = authority.issue_cert("localhost", "*.localhost", "127.0.0.1", not_after=expires)
+    made.key.touch(mode=0o600)
+    server.private_key_pem.write_to_path(str(made.key))
+    made.certificate.write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))
+    made.bundle.write_bytes(_system_roots() + authority.cert_pem.bytes())
 
 
 def _system_roots() -> bytes:

@@ -163,6 +163,20 @@ def test_reads_without_a_digest_wait_and_their_sidecar_wakes_them_unread() -> No
     assert world.record(made).metadata["reads"] == 4
 
 
+def test_reads_sent_twice_before_their_sidecar_are_both_woken() -> None:
+    world = World()
+    body = any_reads_body()
+    first = world.genomics(READS, body)
+    second = world.genomics(READS, body)
+    world.run()
+    assert world.state(first) is world.state(second) is State.AWAITING_DIGEST
+
+    world.genomics(f"{READS}.md5", sidecar(body))
+    world.run()
+
+    assert {world.state(first), world.state(second)} == {State.PLACED, State.DUPLICATE}
+
+
 def test_wrong_sidecar_for_waiting_reads_quarantines_them() -> None:
     world = World()
     made = world.genomics(READS, any_reads_body())
@@ -291,7 +305,8 @@ def test_lost_wakeup_is_impossible_wait_between_declaration_and_look() -> None:
     versions_of = world.catalog.versions_of
 
     def inspected_meanwhile(bucket: str, key: str) -> tuple[ObjectRecord, ...]:
-        assert world.inspect_genomics(made) is Result.VERIFIED
+        if key == READS:
+            assert world.inspect_genomics(made) is Result.VERIFIED
         return versions_of(bucket, key)
 
     world.catalog.versions_of = inspected_meanwhile  # type: ignore[method-assign]
@@ -351,6 +366,22 @@ def test_corrected_sidecar_that_still_disagrees_clears_nothing() -> None:
     world.run()
 
     assert world.record(made) == before
+
+
+def test_first_sidecar_that_is_told_of_last_does_not_undo_its_correction() -> None:
+    world = World()
+    body = any_reads_body()
+    made = world.genomics(READS, body)
+    world.run()
+    wrong = world.genomics(f"{READS}.md5", any_hex(32).encode())
+    right = world.genomics(f"{READS}.md5", sidecar(body))
+    world.queue.reverse()
+
+    world.run()
+
+    assert world.state(made) is State.PLACED
+    assert world.record(wrong).metadata == {"superseded_by": right}
+    assert world.record(right).metadata == {"declares": 1}
 
 
 def test_sidecar_does_not_clear_what_is_broken() -> None:

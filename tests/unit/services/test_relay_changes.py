@@ -1,6 +1,7 @@
 """relay_changes: events exist if and only if changes happened, and name no person."""
 
 from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from forebay.domain.imaging import SUBJECT_KEYWORDS
 from forebay.domain.objects import Kind
 from forebay.domain.states import TRANSITIONS, State
 from forebay.errors import Trouble
-from forebay.events import ObjectChanged
+from forebay.events import ObjectChanged, utc_text
 from forebay.names import DetailType
 from forebay.services.ports import RecordedChange, RecordedRun
 from forebay.services.relay_changes import RelayChanges, event_of, run_event_of
@@ -110,9 +111,12 @@ def test_every_transition_has_its_event(before: State | None, after: State) -> N
 def test_amendment_is_an_update() -> None:
     record = any_record(state=State.PLACED)
 
-    event = event_of(RecordedChange(record, record.amended(record.state_since, consent_state="withdrawn")))
+    later = record.state_since + timedelta(hours=1)
+
+    event = event_of(RecordedChange(record, record.amended(later, consent_state="withdrawn")))
 
     assert event.detail_type is DetailType.OBJECT_UPDATED
+    assert event.at == utc_text(later)
     assert event.version == record.version + 1
 
 

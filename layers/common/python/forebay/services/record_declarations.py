@@ -69,9 +69,18 @@ class RecordDeclarations:
         targets = self._targets(record, parsed.entries)
         if not targets:
             return [_nothing_declared()], {}
+        if newer := self._superseded_by(record):
+            return (), {"superseded_by": newer}
         for key, digests in targets.items():
             self._declare(record.location.bucket, key, digests)
         return (), {"declares": len(targets)}
+
+    def _superseded_by(self, record: ObjectRecord) -> str:
+        """Return the id of a later version of the checksum file; events come in any order."""
+        location = record.location
+        versions = self.inspector.catalog.versions_of(location.bucket, location.key)
+        latest = _latest(versions) if versions else record
+        return "" if latest.object_id == record.object_id else latest.object_id
 
     def _targets(
         self, record: ObjectRecord, entries: Sequence[DeclaredEntry]
@@ -93,13 +102,17 @@ class RecordDeclarations:
         declared = catalog.declare(bucket, key, digests)
         versions = catalog.versions_of(bucket, key)
         latest = _latest(versions) if versions else None
+        for version in versions:
+            # The same file sent twice waits twice.
+            if version is not latest and version.state is State.AWAITING_DIGEST:
+                self._reconsider(version, declared)
         if latest and latest.state is State.DUPLICATE:
             latest = catalog.get(latest.original_id)
         if latest:
             self._reconsider(latest, declared)
 
     def _reconsider(self, record: ObjectRecord, declared: Declarations) -> None:
-        """Act on the latest version of a key that arrived before its checksum file."""
+        """Act on a version of a key that arrived before its checksum file."""
         if record.state is State.AWAITING_DIGEST or _may_be_cleared(record, declared.digests):
             # The copy in quarantine stays there, but is no longer where this object is kept.
             now = self.inspector.clock.now()
