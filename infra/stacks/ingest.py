@@ -18,7 +18,6 @@ from forebay.names import (
     FOLDERS,
     LANDING_ZONES,
     DetailType,
-    Folder,
     Step,
     Zone,
     bucket_env,
@@ -110,9 +109,7 @@ class IngestStack(Stack):
         self._read_landing(role, Zone.LANDING_IMAGING)
         self._claim_identity(role)
         # To compare with the holder of a UID where checksums alone cannot decide.
-        self._base.zones[Zone.CLINICAL].allow(
-            role, "s3:GetObject", "s3:GetObjectVersion", under=f"{Folder.DICOM}/*"
-        )
+        self._read_placed(role, Zone.CLINICAL)
         role.add_to_principal_policy(
             aws_iam.PolicyStatement(
                 actions=["kms:GenerateMac"], resources=[self._base.subject_key.key_arn]
@@ -129,6 +126,8 @@ class IngestStack(Stack):
         self._read_landing(role, *LANDING_ZONES)
         self._claim_identity(role)
         self._base.catalog.allow(role, "Query")  # whom a checksum file speaks of
+        # A checksum file that comes late is judged by the copy: the landing copy may be gone.
+        self._read_placed(role, *FOLDERS)
 
     def _wire_place_object(self) -> None:
         """Outcomes → copies in their zone, tags, settled landing versions."""
@@ -360,6 +359,13 @@ class IngestStack(Stack):
     def _read_landing(self, role: aws_iam.IRole, *zones: Zone) -> None:
         for zone in zones:
             self._base.zones[zone].allow(role, "s3:GetObject", "s3:GetObjectVersion")
+
+    def _read_placed(self, role: aws_iam.IRole, *zones: Zone) -> None:
+        for zone in zones:
+            for folder in FOLDERS[zone]:
+                self._base.zones[zone].allow(
+                    role, "s3:GetObject", "s3:GetObjectVersion", under=f"{folder}/*"
+                )
 
     def _claim_identity(self, role: aws_iam.IRole) -> None:
         """Let a step move an object's state and claim an identity with it, in one transaction."""

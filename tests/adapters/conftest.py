@@ -1,10 +1,9 @@
-"""Two clouds for the same promises: moto in this process, and MiniStack where one is running.
+"""Two clouds for the same promises: moto in this process, and MiniStack in one of its own.
 
-What both agree on is likely AWS. `FOREBAY_TEST_ENDPOINT` names a running MiniStack.
+What both agree on is likely AWS.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +22,12 @@ from forebay.adapters.catalog_reader import CatalogReader
 from forebay.adapters.change_log import DynamoChangeLog
 from forebay.adapters.s3 import S3ObjectStore
 from forebay.names import INDEX_BY_GROUP, INDEX_BY_STATE
+from forebay_cli.home import Home
+from forebay_cli.localcloud import emulator, ports
+from forebay_cli.localcloud.environment import ensure_environment
+from forebay_cli.localcloud.interpreters import best_interpreter
+from forebay_cli.localcloud.record import ACCESS_KEY, SECRET_KEY
 
-ENDPOINT_VARIABLE: Final = "FOREBAY_TEST_ENDPOINT"
 REGION: Final = "us-east-1"
 _STATE_ATTRIBUTES: Final = ["object_id", "site", "kind", "state_since", "size_bytes"]
 
@@ -113,9 +116,9 @@ class Cloud:
         return found
 
 
-@pytest.fixture(params=["moto", pytest.param("ministack", marks=pytest.mark.ministack)])
+@pytest.fixture(params=["moto", "ministack"])
 def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Give each backend in turn; MiniStack only where one is named."""
+    """Give each backend in turn."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     if request.param == "moto":
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
@@ -125,13 +128,20 @@ def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
             yield Cloud("moto")
         pytest_socket.enable_socket()
         return
-    endpoint = os.environ.get(ENDPOINT_VARIABLE)
-    if not endpoint:
-        pytest.skip(f"no MiniStack: {ENDPOINT_VARIABLE} is not set")
-    if "AWS_ACCESS_KEY_ID" not in os.environ:
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    yield Cloud("ministack", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    yield Cloud("ministack", request.getfixturevalue("ministack"))
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a bare emulator on a free port; give its endpoint."""
+    home = Home(project=Home.find().project, state=tmp_path_factory.mktemp("emulator"))
+    python = ensure_environment(home, best_interpreter(), lambda _: None)
+    settings = emulator.EmulatorSettings(ports.any_free_port(), python, None, None)
+    started = emulator.start(home, settings)
+    yield started.endpoint
+    emulator.stop(started)
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
-"""Checksum files of common tools, judged as `md5sum -c` and its kin judge them."""
+"""Checksum files and bags, judged as `md5sum -c`, its kin and the BagIt conformance suite do."""
 
 import csv
 from pathlib import Path
 
 import pytest
 
-from forebay.domain.findings import ReasonCode
+from forebay.domain.findings import ReasonCode, Verdict
+from forebay.domain.inspection import Inspection
+from forebay.formats.bagit import Bag, inspect_bag
 from forebay.formats.digests import digest_chunks
 from forebay.formats.manifests import ParsedManifest, parse_checksum_file, sidecar_target
 from forebay.formats.source import FileSource, stream_source
@@ -18,15 +20,52 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def rows(*expected: str) -> list[dict[str, str]]:
+# Forebay's own decisions where the truth leaves one open; a change changes what sites may send.
+DISPUTED = {
+    "base64_md5": True,
+    "base64_sha256": True,
+    "gdc_manifest": True,
+    "hashdeep_csv": True,
+    "md5sum_bom": True,
+    "mixed_algorithms": True,
+    "rhash_sfv": False,  # CRC-32 does not vouch for a file
+    "sha256_in_md5_file": True,  # the length decides
+    "shasum_universal": True,
+    "sidecar_other_name": False,  # an absolute path
+}
+DISPUTED_BAGS = {
+    "linux-only": Verdict.INVALID,  # absolute paths and ~
+    "windows-only": Verdict.INVALID,  # drive letters, UNC, %HomeDrive%
+    "warning": Verdict.WARNING,
+}
+
+
+def all_rows() -> list[dict[str, str]]:
     if not TRUTH.exists():
         return []
     with TRUTH.open(newline="") as file:
-        return [
-            row
-            for row in csv.DictReader(file)
-            if row["expected"] in expected and "bagit" not in row["format"]
-        ]
+        return list(csv.DictReader(file))
+
+
+def rows(*expected: str) -> list[dict[str, str]]:
+    return [
+        row for row in all_rows() if row["expected"] in expected and "bagit" not in row["format"]
+    ]
+
+
+def bags(*expected: str) -> list[dict[str, str]]:
+    return [row for row in all_rows() if row["expected"] in expected and "bagit" in row["format"]]
+
+
+def judge_bag(row: dict[str, str]) -> Inspection[Bag]:
+    folder = CORPUS / row["case"]
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    files = {path.relative_to(folder).as_posix(): FileSource(path) for path in paths}
+    try:
+        return inspect_bag(files)
+    finally:
+        for source in files.values():
+            source.close()
 
 
 def parse(row: dict[str, str]) -> tuple[ParsedManifest, Path]:
@@ -75,3 +114,28 @@ def test_rare_forms_are_read_right_or_refused() -> None:
     for row in rows("ok_or_reject"):
         manifest, path = parse(row)
         assert is_satisfied(manifest, path) or manifest.findings, row["case"]
+
+
+def test_decisions_of_the_verdicts_page_are_stable() -> None:
+    decided = {Path(row["case"]).name: row for row in all_rows()}
+    satisfied = {case: is_satisfied(*parse(decided[case])) for case in DISPUTED}
+    assert satisfied == DISPUTED
+
+
+def test_valid_bags_are_accepted() -> None:
+    verdicts = {row["case"]: judge_bag(row).verdict for row in bags("ok")}
+    wrong = [case for case, verdict in verdicts.items() if verdict is Verdict.INVALID]
+    assert wrong == []
+    # A fetch.txt all of whose files are there is not followed, and no harm.
+    warned = [case for case, verdict in verdicts.items() if verdict is Verdict.WARNING]
+    assert all(case.endswith("holey-bag") for case in warned)
+
+
+def test_invalid_bags_are_refused() -> None:
+    assert [row["case"] for row in bags("fail") if judge_bag(row).record is not None] == []
+
+
+@pytest.mark.parametrize("kind", DISPUTED_BAGS)
+def test_bags_that_the_suite_warns_of_get_the_documented_verdict(kind: str) -> None:
+    verdicts = {row["case"]: judge_bag(row).verdict for row in bags(kind)}
+    assert set(verdicts.values()) <= {DISPUTED_BAGS[kind]}, verdicts

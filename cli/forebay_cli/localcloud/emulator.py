@@ -25,6 +25,10 @@ _KILL_SECONDS: Final = 5.0
 _LOG_TAIL_LINES: Final = 15
 
 
+_started: Final[list["subprocess.Popen[bytes]"]] = []
+"""Kept, since a Popen that is thrown away warns that its process still runs; it is meant to."""
+
+
 @dataclass(frozen=True, slots=True)
 class EmulatorSettings:
     """How to start the emulator; `data_folder` None discards all state when it stops."""
@@ -57,6 +61,7 @@ def start(home: Home, settings: EmulatorSettings) -> LocalCloud:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _started.append(child)
     cloud = LocalCloud(
         endpoint=settings.endpoint,
         port=settings.port,
@@ -85,6 +90,8 @@ def stop(cloud: LocalCloud) -> bool:
     for member in family:
         _kill(member)
     psutil.wait_procs(family, timeout=_KILL_SECONDS)
+    for child in _started:
+        child.poll()
     return bool(family)
 
 

@@ -8,7 +8,7 @@ from forebay.domain.findings import ReasonCode
 from forebay.domain.integrity import Algorithm
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.states import State
-from forebay.errors import CopyMismatchError, ObjectMissingError, StaleRecordError
+from forebay.errors import CopyMismatchError, ObjectMissingError, StaleRecordError, Trouble
 from forebay.names import LANDING_SETTLED, Tag, Zone
 from tests.unit.fakes import (
     BUCKETS,
@@ -36,6 +36,15 @@ def copies_of(world: World, record: ObjectRecord, zone: Zone = Zone.CLINICAL) ->
         for versions in found
         for version in versions.values()
     )
+
+
+def clinical_verdicts(world: World) -> list[str]:
+    return [
+        version.tags[Tag.VERDICT]
+        for (bucket, _), versions in world.store.versions.items()
+        if bucket == BUCKETS[Zone.CLINICAL]
+        for version in versions.values()
+    ]
 
 
 def test_verified_instance_is_copied_to_its_zone_tagged_and_its_landing_copy_settled() -> None:
@@ -284,13 +293,45 @@ def test_conviction_during_the_copy_withdraws_the_copy_that_no_record_names() ->
 
     record = world.record(made)
     assert record.held
-    verdicts = [
-        version.tags[Tag.VERDICT]
-        for (bucket, _), versions in world.store.versions.items()
-        if bucket == BUCKETS[Zone.CLINICAL]
-        for version in versions.values()
-    ]
-    assert verdicts == ["refused"]
+    assert clinical_verdicts(world) == ["refused"]
+
+
+def test_worker_that_dies_before_it_disowns_its_copy_does_so_at_redelivery() -> None:
+    world = World()
+    made = verified(world)
+
+    def convict_and_hold() -> None:
+        record = world.record(made)
+        after = record.moved_to(State.QUARANTINED, world.clock.now(), finding=any_finding())
+        world.catalog.records[made] = after
+        world.place_object(made)
+        # copy and apply of the outer call still come; the read before it disowns fails
+        world.effects.fail_at = len(world.effects.calls) + 3
+
+    world.store.before_next_copy.append(convict_and_hold)
+    with pytest.raises(Trouble, match="get failed on purpose"):
+        world.place_object(made)
+    assert clinical_verdicts(world) == ["verified"]
+
+    world.place_object(made, redelivered=True)
+
+    assert clinical_verdicts(world) == ["refused"]
+
+
+def test_conviction_withdraws_the_second_copy_of_a_message_delivered_twice_at_once() -> None:
+    world = World()
+    made = verified(world)
+    world.store.before_next_copy.append(lambda: _ignore(world.place_object(made)))
+    with pytest.raises(StaleRecordError):
+        world.place_object(made)
+    assert copies_of(world, world.record(made)) == 2
+
+    record = world.record(made)
+    convicted = record.moved_to(State.QUARANTINED, world.clock.now(), finding=any_finding())
+    world.catalog.records[made] = convicted
+    world.place_object(made)
+
+    assert clinical_verdicts(world) == ["refused", "refused"]
 
 
 def test_conflict_does_not_touch_the_copy_of_the_object_it_contradicts() -> None:
@@ -335,3 +376,7 @@ def test_parts_whose_composite_differs_do_not_count() -> None:
 
     with pytest.raises(CopyMismatchError):
         world.place_object(made)
+
+
+def _ignore(_: object) -> None:
+    """Give a callback of no result."""

@@ -29,7 +29,7 @@ _RULES: Final = {
     "SQ": {
         "SN": _REFERENCE_NAME,
         "LN": _LENGTH,
-        "AH": re.compile(rf"\*|(?!=){REFERENCE_NAME}(?::[0-9]+-[0-9]+)?"),
+        "AH": re.compile(rf"\*|{REFERENCE_NAME}(?::[0-9]+-[0-9]+)?"),
         "AN": re.compile(r"[0-9A-Za-z][0-9A-Za-z*+.@_|-]*(?:,[0-9A-Za-z][0-9A-Za-z*+.@_|-]*)*"),
         "M5": re.compile(r"[0-9a-f]{32}"),
         "TP": re.compile(r"linear|circular"),
@@ -61,7 +61,9 @@ class SamHeader:
     `where` names the lines in findings: `line 3` of a SAM file, `header line 3` of a BAM file.
     """
 
-    def __init__(self, *, where: str = "line") -> None:
+    def __init__(self, *, where: str = "line", is_binary: bool = False) -> None:
+        # Files from before 2018 have names that SAM text could not hold; records have numbers.
+        self._tolerated = "SN" if is_binary else ""
         self.version = ""
         self.sort_order = ""
         self.assembly_names: set[str] = set()
@@ -133,7 +135,7 @@ class SamHeader:
             if tag in tags:
                 raise _broken(f"the @{kind} line has {tag} twice.", at)
             tags[tag] = value
-        _check_values(kind, tags, at)
+        _check_values(kind, tags, at, except_for=self._tolerated)
         self._note_unusual(kind, tags, at)
         return _Line(kind, tags, at)
 
@@ -160,6 +162,8 @@ class SamHeader:
                 f"The header has more than {MAX_REFERENCES} reference sequences.",
                 at=line.at,
             )
+        if _REFERENCE_NAME.fullmatch(name) is None:
+            self._warn(_unusual("SQ", "SN"), at=line.at)
         if length > _MAX_LENGTH:
             self._warn(_LONG_REFERENCE, at=line.at)
         self.assembly_names.add(line.tags.get("AS", ""))
@@ -196,12 +200,12 @@ class SamHeader:
             self.warnings[message] = finding
 
 
-def _check_values(kind: str, tags: dict[str, str], at: str) -> None:
+def _check_values(kind: str, tags: dict[str, str], at: str, *, except_for: str) -> None:
     for tag in _REQUIRED[kind]:
         if tag not in tags:
             raise _broken(f"the @{kind} line has no {tag}.", at, expected=f"the tag {tag}")
     for tag, rule in _RULES[kind].items():
-        if tag in tags and rule.fullmatch(tags[tag]) is None:
+        if tag in tags and tag != except_for and rule.fullmatch(tags[tag]) is None:
             raise _broken(
                 f"the value of {tag} in the @{kind} line is not allowed.", at,
                 expected=f"a value as SAMv1 section 1.3 defines {tag}",

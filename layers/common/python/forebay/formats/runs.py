@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
+from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.inspection import Inspection
 from forebay.domain.sequencing_runs import (
     COMPLETION_MARKERS,
@@ -24,6 +24,7 @@ from forebay.domain.sequencing_runs import (
 )
 from forebay.formats.runs_interop import inspect_interop
 from forebay.formats.runs_sheets import inspect_sample_sheet
+from forebay.formats.runs_verdicts import accepted, refused
 from forebay.formats.runs_xml import XmlElement, XmlRefusedError, parse_xml
 
 __all__ = [
@@ -41,40 +42,46 @@ __all__ = [
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 
 
-def inspect_run_info(data: bytes, *, name: str) -> Inspection[RunInfo]:
+def inspect_run_info(
+    data: bytes,
+    *,
+    name: str,  # noqa: ARG001 - as all inspections are called
+) -> Inspection[RunInfo]:
     """Inspect a `RunInfo.xml`; `name` is not read, the content decides.
 
     Refused: what is not XML, holds a DTD, has another root or a read without a count of cycles.
     Warnings: an identity or layout that the file leaves out.
     """
-    del name
     root = _root(data, "RunInfo")
     if isinstance(root, Finding):
-        return _refused(data, root)
+        return refused(data, root)
     run = root.first("Run")
     if run is None:
-        return _refused(data, _missing("RunInfo", "a Run element"))
+        return refused(data, _missing("RunInfo", "a Run element"))
     wrong_reads = list(_wrong_reads(run))
     if wrong_reads:
-        return Inspection(Verdict.INVALID, None, tuple(wrong_reads), bytes_read=len(data))
+        return refused(data, *wrong_reads)
     record = _run_info(root, run)
-    return _judged(data, record, (*_gaps(record), *_odd_layout(run, record)))
+    return accepted(data, record, (*_gaps(record), *_odd_layout(run, record)))
 
 
-def inspect_run_parameters(data: bytes, *, name: str) -> Inspection[RunParameters]:
+def inspect_run_parameters(
+    data: bytes,
+    *,
+    name: str,  # noqa: ARG001 - as all inspections are called
+) -> Inspection[RunParameters]:
     """Inspect a `RunParameters.xml` of any Illumina instrument; `name` is not read.
 
     Refused: what is not XML, holds a DTD, has another root, or names neither run, instrument nor
     application. Warnings: an identity left out, an instrument that Forebay does not know.
     """
-    del name
     root = _root(data, "RunParameters")
     if isinstance(root, Finding):
-        return _refused(data, root)
+        return refused(data, root)
     record = _run_parameters(root)
     if not (record.run_id or record.instrument or record.application):
-        return _refused(data, _missing("RunParameters", "a run, an instrument or an application"))
-    return _judged(data, record, tuple(_parameter_gaps(record)))
+        return refused(data, _missing("RunParameters", "a run, an instrument or an application"))
+    return accepted(data, record, tuple(_parameter_gaps(record)))
 
 
 def _root(data: bytes, tag: str) -> XmlElement | Finding:
@@ -103,7 +110,7 @@ def _root(data: bytes, tag: str) -> XmlElement | Finding:
 def _missing(tag: str, what: str) -> Finding:
     return Finding(
         code=ReasonCode.RUN_FILE_MALFORMED,
-        message=f"The {tag} file has not {what}, so it does not describe a run; send the one that"
+        message=f"The {tag} file lacks {what}, so it does not describe a run; send the one that"
         " the instrument wrote.",
         owner=Owner.SENDER,
         expected=what,
@@ -358,7 +365,3 @@ def _parameter_gaps(record: RunParameters) -> Iterator[Finding]:
             owner=Owner.PLATFORM,
             expected="an Illumina instrument type or control software",
         )
-
-
-def _refused(data: bytes, finding: Finding) -> Inspection[RunInfo]:
-    return Inspection(Verdict.INVALID, None, (finding,), bytes_read=len(data))

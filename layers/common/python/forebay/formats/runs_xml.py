@@ -7,7 +7,7 @@ handlers, but bounds neither depth nor size, and would be one more package in a 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from xml.parsers import expat  # noqa: S405 - DTDs are refused by the handlers below
+from xml.parsers import expat
 
 from forebay.domain.findings import ReasonCode
 

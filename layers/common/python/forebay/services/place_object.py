@@ -1,7 +1,7 @@
 """place_object: bring a judged object where it belongs, and let its landing copy expire."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from forebay.domain.classification import Classification, facts_of
@@ -9,7 +9,7 @@ from forebay.domain.integrity import Algorithm, same_bytes
 from forebay.domain.naming import has_zone_key, held_key, zone_key
 from forebay.domain.objects import Location, ObjectRecord
 from forebay.domain.states import State
-from forebay.errors import CopyMismatchError, ObjectMissingError
+from forebay.errors import CopyMismatchError, ObjectMissingError, StaleRecordError
 from forebay.names import LANDING_SETTLED, Tag, Zone
 from forebay.services.ports import Catalog, Change, Classifier, Clock, ObjectStore, StoredObject
 
@@ -48,6 +48,9 @@ class PlaceObject:
             record = self._place(record, redelivered=redelivered)
         elif record.state in (State.QUARANTINED, State.CONFLICT) and record.held is None:
             record = self._hold(record, redelivered=redelivered)
+        elif record.state is State.QUARANTINED and redelivered:
+            # The delivery that failed may have copied before it learnt of the conviction.
+            self._withdraw(record)
         if record.state in _SETTLED:
             self._settle_landing(record)
         return record.state
@@ -64,8 +67,18 @@ class PlaceObject:
             class_rule=chosen.rule,
             retention_class=chosen.retention_class,
         )
-        self.catalog.apply(Change(record, after))
+        try:
+            self.catalog.apply(Change(record, after))
+        except StaleRecordError:
+            self._disown(record, copy)
+            raise
         return after
+
+    def _disown(self, record: ObjectRecord, copy: StoredObject) -> None:
+        """Refuse readers a copy that was just made of what was convicted meanwhile."""
+        now = self.catalog.get(record.object_id)
+        if now and now.state is State.QUARANTINED and now.placed != copy.location:
+            self.store.add_tags(copy.location, {Tag.VERDICT: REFUSED})
 
     def _hold(self, record: ObjectRecord, *, redelivered: bool) -> ObjectRecord:
         self._withdraw(record)
@@ -81,15 +94,21 @@ class PlaceObject:
     def _withdraw(self, record: ObjectRecord) -> None:
         """Refuse readers what late evidence convicted: they are gated by their copy's verdict tag.
 
-        The copy may be one that no record names: the conviction came between copy and record.
+        There may be one that no record names: the conviction came between copy and record, or two
+        deliveries of one message each made a copy.
         """
         if record.state is not State.QUARANTINED:
             return
-        copy = record.placed
-        if copy is None and has_zone_key(record):
-            stray = self._earlier_copy(record, self._target(record, self._classified(record)))
-            copy = stray.location if stray else None
-        if copy:
+        copies = [record.placed] if record.placed else []
+        if record.placed:
+            target = replace(record.placed, version_id="")
+        elif has_zone_key(record):
+            target = self._target(record, self._classified(record))
+        else:
+            return
+        if stray := self._earlier_copy(record, target):
+            copies.append(stray.location)
+        for copy in dict.fromkeys(copies):
             self.store.add_tags(copy, {Tag.VERDICT: REFUSED})
 
     def _settle_landing(self, record: ObjectRecord) -> None:

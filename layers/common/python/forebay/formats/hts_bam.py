@@ -1,0 +1,351 @@
+"""BAM: its header and the arithmetic of every record (SAMv1 §4.2)."""
+
+import struct
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forebay.domain.alignments import Reference
+from forebay.domain.findings import Finding, ReasonCode
+from forebay.formats.hts_refusal import (
+    MAX_HEADER_BYTES,
+    MAX_REFERENCES,
+    RefusedError,
+    refused,
+)
+from forebay.formats.hts_sam import Sorting
+from forebay.formats.hts_sam_header import SamHeader
+
+__all__ = ["BAM_MAGIC", "BamRecords"]
+
+BAM_MAGIC: Final = b"BAM\x01"
+
+Bytes = NDArray[np.uint8]
+Numbers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+_BATCH_BYTES: Final = 1 << 20
+# A read of 4 million bases with a signal trace or methylation calls beside it.
+_MAX_RECORD_BYTES: Final = 128 << 20
+_INT: Final = struct.Struct("<i")
+_FIXED_BYTES: Final = 36
+_OPERATIONS: Final = 9
+# Of MIDNSHP=X, those that use up bases of the read; the rest are no operations.
+_USES_QUERY: Final = np.array([1, 1, 0, 0, 1, 0, 0, 1, 1, *[0] * 7], dtype=np.int64)
+_IS_ALNUM: Final = np.array([chr(c).isalnum() and c < 128 for c in range(256)])
+_IS_ALPHA: Final = np.array([chr(c).isalpha() and c < 128 for c in range(256)])
+_IS_NAME: Final = np.array([33 <= c <= 126 and c != 64 for c in range(256)])
+
+
+def _sizes(table: dict[str, int]) -> Numbers:
+    sizes = np.zeros(256, dtype=np.int64)
+    for letters, size in table.items():
+        sizes[list(letters.encode())] = size
+    return sizes
+
+
+_VALUE_BYTES: Final = _sizes({"AcC": 1, "sS": 2, "iIf": 4})
+_ELEMENT_BYTES: Final = _sizes({"cC": 1, "sS": 2, "iIf": 4})
+
+
+class BamRecords:
+    """Takes the uncompressed content of a BAM file in pieces of any size."""
+
+    def __init__(self) -> None:
+        self.header = SamHeader(where="header line", is_binary=True)
+        self.references: tuple[Reference, ...] = ()
+        self.records = 0
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._due_bytes = len(BAM_MAGIC) + 4
+        self._in_header = True
+        self._sorting = Sorting("")
+        self._last_key = 0
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """What was odd, once everything is read."""
+        sorting = self._sorting.warning
+        return [*self.header.warnings.values(), *([sorting] if sorting else [])]
+
+    def feed(self, text: bytes) -> None:
+        """Take the next piece of content."""
+        self._pending.append(text)
+        self._pending_bytes += len(text)
+        if self._pending_bytes >= self._due_bytes:
+            self._consume()
+
+    def finish(self) -> None:
+        """Take the end of the content."""
+        if self._pending_bytes:
+            self._due_bytes = 0
+            self._consume()
+        if self._in_header:
+            raise refused(
+                ReasonCode.BAM_TRUNCATED,
+                "The BAM file ends in the middle of its header: it was cut off.",
+                at="header",
+            )
+        if self._pending_bytes:
+            raise refused(
+                ReasonCode.BAM_TRUNCATED,
+                f"The BAM file ends in the middle of record {self.records + 1}: it was cut off"
+                " while it was written.",
+                at=f"record {self.records + 1}",
+                expected="the rest of the record",
+                found=f"{self._pending_bytes} bytes",
+            )
+
+    def _consume(self) -> None:
+        data = b"".join(self._pending)
+        at = 0
+        if self._in_header:
+            at = self._header(data)
+        if not self._in_header:
+            at = self._take(data, at)
+        rest = data[at:] if at else data
+        self._pending = [rest] if rest else []
+        self._pending_bytes = len(rest)
+
+    def _header(self, data: bytes) -> int:
+        """Read the header if it is there whole; return where the records start."""
+        reader = _HeaderReader(data)
+        try:
+            text = reader.text(_bounded(reader.number(), MAX_HEADER_BYTES, "text"))
+            count = _bounded(reader.number(), MAX_REFERENCES, "list of references")
+            references = [reader.reference() for _ in range(count)]
+        except _IncompleteError as incomplete:
+            # Reading again from the start is cheap if what is there doubles each time.
+            self._due_bytes = max(incomplete.needed_bytes, 2 * len(data))
+            return 0
+        self._in_header = False
+        self._due_bytes = _BATCH_BYTES
+        self._understand(text, references)
+        return reader.at
+
+    def _understand(self, text: bytes, references: list[Reference]) -> None:
+        lines = text.rstrip(b"\0").split(b"\n")
+        for line in lines[:-1] if not lines[-1] else lines:
+            self.header.add(line)
+        described = self.header.references
+        if described and [(r.name, r.length) for r in references] != [
+            (r.name, r.length) for r in described.values()
+        ]:
+            raise refused(
+                ReasonCode.BAM_MALFORMED,
+                "The references of the BAM file are not those its header text lists in @SQ lines.",
+                at="header",
+                expected=f"{len(described)} references, as in the text",
+                found=f"{len(references)} references",
+            )
+        self.references = tuple(described.values()) or tuple(references)
+        self._sorting = Sorting(self.header.sort_order)
+        self._is_sorted = self.header.sort_order == "coordinate"
+
+    def _take(self, data: bytes, at: int) -> int:
+        """Check the whole records from `at`; return where they end."""
+        starts, end = self._walk(data, at)
+        if starts:
+            self._check(np.frombuffer(data, dtype=np.uint8), np.array(starts, dtype=np.int64), end)
+            self.records += len(starts)
+        return end
+
+    def _walk(self, data: bytes, at: int) -> tuple[list[int], int]:
+        starts = []
+        size_at = _INT.unpack_from
+        last = len(data) - 4
+        self._due_bytes = _BATCH_BYTES
+        while at <= last:
+            size = size_at(data, at)[0]
+            if not 32 < size <= _MAX_RECORD_BYTES:
+                raise _odd_size(self.records + len(starts) + 1, size)
+            following = at + 4 + size
+            if following > len(data):
+                self._due_bytes = max(_BATCH_BYTES, 4 + size)
+                break
+            starts.append(at)
+            at = following
+        return starts, at
+
+    def _check(self, data: Bytes, starts: Numbers, end: int) -> None:
+        ends = np.append(starts[1:], end)
+        fixed = data[starts[:, None] + np.arange(_FIXED_BYTES)]
+        words = fixed.view("<i4").astype(np.int64)
+        name_bytes = words[:, 3] & 0xFF
+        operations = words[:, 4] & 0xFFFF
+        bases = words[:, 5]
+        names = starts + _FIXED_BYTES
+        cigars = names + name_bytes
+        tags = cigars + 4 * operations + (bases + 1) // 2 + bases
+        self._require((bases >= 0) & (tags <= ends), "its lengths do not fit into its size")
+        count = len(self.references)
+        for column, what in ((1, "reference"), (6, "mate's reference")):
+            is_known = (words[:, column] >= -1) & (words[:, column] < count)
+            self._require(is_known, f"its {what} is not in the header")
+        self._require((words[:, 2] >= -1) & (words[:, 7] >= -1), "its position is negative")
+        self._check_names(data, names, name_bytes)
+        self._check_cigars(data, cigars, operations, bases)
+        self._check_tags(data, tags, ends)
+        self._check_order(words)
+
+    def _require(self, holds: Flags, rule: str) -> None:
+        if not holds.all():
+            raise _broken(self.records + int(np.argmin(holds)) + 1, rule)
+
+    def _check_names(self, data: Bytes, names: Numbers, lengths: Numbers) -> None:
+        self._require(lengths > 0, "its name has no length")
+        self._require(data[names + lengths - 1] == 0, "its name does not end in a zero byte")
+        inside = lengths - 1
+        is_odd = ~_IS_NAME[data[_spans(names, inside)]]
+        if is_odd.any():
+            index = int(np.searchsorted(np.cumsum(inside), int(np.argmax(is_odd)), side="right"))
+            raise _broken(self.records + index + 1, "its name has characters not allowed")
+
+    def _check_cigars(
+        self, data: Bytes, cigars: Numbers, operations: Numbers, bases: Numbers
+    ) -> None:
+        total = int(operations.sum())
+        if not total:
+            return
+        at = np.repeat(cigars, operations) + 4 * _ranks(operations)
+        values = data[at[:, None] + np.arange(4)].view("<u4").ravel()
+        owner = np.repeat(np.arange(len(operations)), operations)
+        is_odd = (values & 15) >= _OPERATIONS
+        if is_odd.any():
+            index = int(owner[np.argmax(is_odd)])
+            raise _broken(self.records + index + 1, "its CIGAR has an unknown operation")
+        used = (values >> 4).astype(np.int64) * _USES_QUERY[values & 15]
+        lengths = np.bincount(owner, weights=used, minlength=len(operations)).astype(np.int64)
+        fits = (lengths == bases) | (operations == 0) | (bases == 0)
+        self._require(fits, "its CIGAR and its bases differ in length")
+
+    def _check_tags(self, data: Bytes, at: Numbers, ends: Numbers) -> None:
+        """Step through the optional fields of all records together, one field at a time."""
+        owners = np.flatnonzero(at < ends)
+        at, ends = at[owners], ends[owners]
+        zeros: Numbers | None = None
+        while len(owners):
+            self._tag_holds(at + 4 <= ends, owners)
+            kinds = data[at + 2]
+            self._tag_holds(_IS_ALPHA[data[at]] & _IS_ALNUM[data[at + 1]], owners)
+            sizes = _VALUE_BYTES[kinds]
+            texts = np.flatnonzero((kinds == ord("Z")) | (kinds == ord("H")))
+            if len(texts):
+                zeros = np.flatnonzero(data == 0) if zeros is None else zeros
+                following = np.searchsorted(zeros, at[texts] + 3)
+                self._tag_holds(following < len(zeros), owners[texts])
+                sizes[texts] = zeros[following] - at[texts] - 2
+            arrays = np.flatnonzero(kinds == ord("B"))
+            if len(arrays):
+                sizes[arrays] = self._array_bytes(data, at[arrays], ends[arrays], owners[arrays])
+            self._tag_holds((sizes > 0) & (at + 3 + sizes <= ends), owners)
+            at = at + 3 + sizes
+            unfinished = at < ends
+            owners, at, ends = owners[unfinished], at[unfinished], ends[unfinished]
+
+    def _array_bytes(self, data: Bytes, at: Numbers, ends: Numbers, owners: Numbers) -> Numbers:
+        self._tag_holds(at + 8 <= ends, owners)
+        counts = data[at[:, None] + np.arange(4, 8)].view("<u4").ravel().astype(np.int64)
+        elements = _ELEMENT_BYTES[data[at + 3]]
+        self._tag_holds(elements > 0, owners)
+        return 5 + counts * elements
+
+    def _tag_holds(self, holds: Flags, owners: Numbers) -> None:
+        if not holds.all():
+            record = self.records + int(owners[np.argmin(holds)]) + 1
+            raise _broken(record, "its optional fields are malformed")
+
+    def _check_order(self, words: Numbers) -> None:
+        if not self._is_sorted:
+            return
+        references = np.where(words[:, 1] < 0, MAX_REFERENCES, words[:, 1])
+        keys = np.append(self._last_key, references * 2**32 + words[:, 2] + 1)
+        falls = keys[1:] < keys[:-1]
+        self._last_key = int(keys[-1])
+        if falls.any():
+            self._is_sorted = False
+            self._sorting.broken(f"record {self.records + int(np.argmax(falls)) + 1}")
+
+
+class _IncompleteError(Exception):
+    """More of the header is needed."""
+
+    def __init__(self, needed_bytes: int) -> None:
+        super().__init__(needed_bytes)
+        self.needed_bytes = needed_bytes
+
+
+class _HeaderReader:
+    """Reads the binary header from its start."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.at = len(BAM_MAGIC)
+
+    def number(self) -> int:
+        return int.from_bytes(self.text(4), "little", signed=True)
+
+    def text(self, length: int) -> bytes:
+        end = self.at + length
+        if end > len(self._data):
+            raise _IncompleteError(end)
+        text = self._data[self.at : end]
+        self.at = end
+        return text
+
+    def reference(self) -> Reference:
+        name = self.text(_bounded(self.number(), 1 << 16, "name of a reference"))
+        length = self.number()
+        if not name.endswith(b"\0") or length < 0:
+            raise refused(
+                ReasonCode.BAM_MALFORMED,
+                "The list of references in the BAM header is damaged.",
+                at="header",
+            )
+        return Reference(name[:-1].decode("latin-1"), length)
+
+
+def _bounded(value: int, limit: int, what: str) -> int:
+    if 0 <= value <= limit:
+        return value
+    raise refused(
+        ReasonCode.LIMIT_EXCEEDED if value > limit else ReasonCode.BAM_MALFORMED,
+        f"The {what} in the BAM header claims a size that is negative or beyond any real file.",
+        at="header",
+        expected=f"0 to {limit}",
+        found=str(value),
+    )
+
+
+def _odd_size(record: int, size: int) -> RefusedError:
+    if size > _MAX_RECORD_BYTES:
+        return refused(
+            ReasonCode.LIMIT_EXCEEDED,
+            f"Record {record} claims {size} bytes, more than any read; the file is damaged.",
+            at=f"record {record}",
+            expected=f"at most {_MAX_RECORD_BYTES} bytes",
+            found=str(size),
+        )
+    return _broken(record, "its size is smaller than a record can be")
+
+
+def _broken(record: int, rule: str) -> RefusedError:
+    return refused(
+        ReasonCode.BAM_MALFORMED,
+        f"Record {record} of the BAM file is damaged: {rule}.",
+        at=f"record {record}",
+        found=rule,
+    )
+
+
+def _ranks(counts: Numbers) -> Numbers:
+    """Return 0, 1, … for each count, one after the other."""
+    total = int(counts.sum())
+    first = np.cumsum(counts) - counts
+    return np.arange(total, dtype=np.int64) - np.repeat(first, counts)
+
+
+def _spans(starts: Numbers, lengths: Numbers) -> Numbers:
+    """Return the indices of all positions of all spans, one after the other."""
+    return np.repeat(starts, lengths) + _ranks(lengths)

@@ -1,0 +1,618 @@
+"""VCF text: the rules of a record (VCFv4.1 to 4.5, §1.6)."""
+
+import re
+from itertools import zip_longest
+from math import comb
+from typing import Final, NamedTuple
+
+from forebay.domain.findings import Finding, ReasonCode
+from forebay.formats.hts_lines import LineFeed
+from forebay.formats.hts_refusal import RefusedError, refused, suspect
+from forebay.formats.hts_vcf_header import VcfHeader, is_symbol
+from forebay.formats.hts_vcf_reserved import Definition, reserved_format, reserved_info
+from forebay.formats.hts_vcf_structural import broken_structural_rule, check_phase_sets
+
+__all__ = ["VcfText"]
+
+_CONTIG: Final = re.compile(r"<[^\s<>,]+>|[^\s<>,:*=][^\s<>,:]*|HLA-[A-Z0-9]+\*[0-9A-Z:]+")
+_CONTIG_SINCE_4_3: Final = re.compile(
+    r"<[^\s<>,]+>|[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&+./:;=?@^_|~-]*"
+    r"|HLA-[A-Z0-9]+\*[0-9A-Z:]+"
+)
+_ID: Final = re.compile(r"[^\s;]+(?:;[^\s;]+)*")
+_BASES: Final = re.compile(r"[ACGTNacgtn]+")
+_AMBIGUOUS: Final = re.compile(r"[ACGTRYSWKMBDHVNacgtryswkmbdhvn]+")
+# Bases; the missing one; an overlapping deletion; a single breakend on either side.
+_ALLELE: Final = re.compile(r"[ACGTNacgtn]+|\*|\.[ACGTNacgtn]+|[ACGTNacgtn]+\.")
+_BREAKEND: Final = re.compile(
+    r"(?P<before>[ACGTNacgtn.]*)(?P<way>[\[\]])(?P<mate>[^\s\[\]]+:[0-9]+|<[^\s<>\[\]]+>)(?P=way)"
+    r"(?P<after>[ACGTNacgtn.]*)"
+)
+_FLOAT: Final = re.compile(
+    r"[-+]?(?:(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][-+]?[0-9]++)?|inf(?:inity)?|nan)",
+    re.IGNORECASE,
+)
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
+_INTEGERS: Final = range(-(2**31) + 8, 2**31)
+_FILTER: Final = re.compile(r"[^\s;]+(?:;[^\s;]+)*")
+_KEY: Final = re.compile(r"[^\s;=,:]+")
+_INFO_KEY_SINCE_4_3: Final = re.compile(r"[A-Za-z_][0-9A-Za-z_.]*|1000G")
+_FORMAT_KEY_SINCE_4_3: Final = re.compile(r"[A-Za-z_][0-9A-Za-z_.]*")
+# Percent encoding came with 4.3; only from 4.4 on the reference validator takes it in keys.
+_FORMAT_KEY_SINCE_4_4: Final = re.compile(r"[A-Za-z_](?:[0-9A-Za-z_.]|%[0-9A-Fa-f]{2})*")
+_CIGAR: Final = re.compile(r"(?:[0-9]+[MIDNSHPX=])+")
+_GENOTYPE: Final = re.compile(r"(?:\.|[0-9]{1,9})(?:[/|](?:\.|[0-9]{1,9}))*")
+_SPACE: Final = re.compile(r"\s")
+_NEVER_NEGATIVE: Final = frozenset({"AC", "AF", "AN", "DP", "MQ0", "NS"})
+_FLAG_VALUES: Final = frozenset({"", "0", "1"})
+_FIXED: Final = 8
+_UNKNOWN_PLOIDY: Final = 0
+_CACHED: Final = 1 << 14
+_MAX_CONTIGS_SEEN: Final = 1 << 20
+_MAX_ALLELES_AT_ONCE: Final = 1 << 16
+
+
+class VcfText:
+    """A VCF file given as pieces of text."""
+
+    def __init__(self) -> None:
+        self.header = VcfHeader()
+        self._feed = LineFeed(self._lines)
+        self._records: _Records | None = None
+        self._line = 0
+        self._blank_line = 0
+
+    @property
+    def records(self) -> int:
+        """How many records were read."""
+        return self._records.count if self._records else 0
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """What was odd, once everything is read."""
+        found = self._records.warnings.values() if self._records else ()
+        return [*self.header.warnings.values(), *found]
+
+    def feed(self, text: bytes) -> None:
+        """Take the next piece of text."""
+        self._feed.feed(text)
+
+    def finish(self) -> None:
+        """Take the end of the text."""
+        rest = self._feed.finish()
+        if rest:
+            self._lines([rest])
+        self.header.finish()
+        if rest:
+            raise refused(
+                ReasonCode.VCF_TRUNCATED,
+                f"Line {self._line}, the last one, has no line feed at its end: the file was cut"
+                " off, or written by hand.",
+                at=f"line {self._line}",
+                expected="a line feed at the end of the file",
+                found="end of file",
+            )
+
+    def _lines(self, lines: list[bytes]) -> None:
+        for raw in lines:
+            self._line += 1
+            if self._records is None:
+                self.header.add(raw)
+                if self.header.is_complete:
+                    self._records = _Records(self.header)
+                continue
+            line = raw.removesuffix(b"\r")
+            if not line:
+                self._blank_line = self._blank_line or self._line
+                continue
+            if self._blank_line:
+                raise _broken(self._blank_line, "there is a blank line between records.")
+            self._records.take(self._decoded(line), self._line)
+
+    def _decoded(self, line: bytes) -> str:
+        try:
+            return line.decode()
+        except UnicodeDecodeError:
+            if self.header.version >= (4, 3):
+                raise _broken(self._line, "the line is not UTF-8.") from None
+            return line.decode("latin-1")
+
+
+_UNSORTED: Final = "POS is smaller than in the record before."
+
+
+class _Format(NamedTuple):
+    """What a FORMAT column asks of samples: its keys and how many values of what type each has."""
+
+    keys: tuple[str, ...]
+    definitions: tuple[Definition | None, ...]
+    is_declared: tuple[bool, ...]
+
+
+class _Records:
+    """Checks records one by one; what was found good is remembered, since values repeat."""
+
+    def __init__(self, header: VcfHeader) -> None:
+        self.count = 0
+        self.warnings: dict[str, Finding] = {}
+        self._header = header
+        self._version = header.version
+        is_old = header.version < (4, 1)
+        self._reserved_info = {} if is_old else reserved_info(header.version)
+        self._reserved_format = {} if is_old else reserved_format(header.version)
+        self._line = 0
+        self._order = _Order()
+        self._alleles: dict[str, list[str]] = {".": []}
+        self._filters = {"PASS", "."}
+        self._items: dict[int, set[str]] = {}
+        self._formats: dict[str, _Format] = {}
+        self._ploidies: dict[int, dict[str, int]] = {}
+        self._values: dict[tuple[str, int, int], set[str | None]] = {}
+
+    def take(self, line: str, number: int) -> None:
+        """Check the next record."""
+        self._line = number
+        self.count += 1
+        fields = line.split("\t")
+        if len(fields) != self._header.columns:
+            raise self._broken(
+                "the record has not as many columns as the header.",
+                expected=f"{self._header.columns} columns separated by tabs",
+                found=f"{len(fields)} columns",
+            )
+        chrom, text, identifier, reference, alternates, quality, filters, info = fields[:_FIXED]
+        position = self._position(text)
+        self._contig(chrom)
+        self._identifier(identifier)
+        is_ambiguous = _BASES.fullmatch(reference) is None
+        if is_ambiguous:
+            self._reference(reference)
+        alleles = self._alleles.get(alternates)
+        if alleles is None:
+            alleles = self._alternates(alternates, is_ambiguous=is_ambiguous)
+        if quality != ".":
+            self._quality(quality)
+        if filters not in self._filters:
+            self._filter(filters)
+        if info != ".":
+            self._info(info, alleles)
+        if self._header.columns > _FIXED:
+            self._samples(fields[_FIXED], fields[_FIXED + 1 :], len(alleles))
+        self._in_order(chrom, position)
+        self._no_duplicate(fields, position, alleles)
+
+    def _position(self, text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+            raise self._broken("POS is not a whole number.", expected="0 or more")
+        return int(text)
+
+    def _contig(self, chrom: str) -> None:
+        if chrom == self._order.chrom:
+            return
+        rule = _CONTIG_SINCE_4_3 if self._version >= (4, 3) else _CONTIG
+        if rule.fullmatch(chrom) is None:
+            raise self._broken("CHROM is not a name a sequence can have.")
+
+    def _identifier(self, text: str) -> None:
+        if text == ".":
+            return
+        if _ID.fullmatch(text) is None:
+            raise self._broken(
+                "ID is empty, has spaces, or a semicolon too many.",
+                expected="identifiers separated by semicolons, or .",
+            )
+        if ";" in text and self._version >= (4, 3):
+            self._no_twins(text.split(";"), "ID")
+
+    def _no_twins(self, values: list[str], column: str) -> None:
+        if len(set(values)) != len(values):
+            raise self._broken(f"{column} has a value twice.", expected="each value once")
+
+    def _reference(self, text: str) -> None:
+        if _AMBIGUOUS.fullmatch(text) is None:
+            raise self._broken("REF is not a sequence of bases.", expected="A, C, G, T or N")
+        self._warn("REF has ambiguity codes, which VCF wants reduced to A, C, G, T or N.")
+
+    def _alternates(self, text: str, *, is_ambiguous: bool) -> list[str]:
+        alleles = text.split(",")
+        for allele in alleles:
+            if not _is_allele(allele) and not (is_ambiguous and _AMBIGUOUS.fullmatch(allele)):
+                raise self._broken(
+                    "ALT has an allele that is neither bases, *, a <symbol> nor a breakend.",
+                    expected="alleles separated by commas, or .",
+                )
+        if len(self._alleles) < _CACHED and not is_ambiguous:
+            self._alleles[text] = alleles
+        return alleles
+
+    def _quality(self, text: str) -> None:
+        if _FLOAT.fullmatch(text) is None or (text.startswith("-") and float(text) != 0):
+            raise self._broken(
+                "QUAL is not a number of 0 or more.", expected="a number of 0 or more, or ."
+            )
+
+    def _filter(self, text: str) -> None:
+        names = text.split(";")
+        if _FILTER.fullmatch(text) is None or "0" in names or "." in names:
+            raise self._broken(
+                "FILTER is malformed: empty, with spaces, or with 0 or . among other values.",
+                expected="PASS, names separated by semicolons, or .",
+            )
+        if self._version >= (4, 3):
+            self._no_twins(names, "FILTER")
+        if len(self._filters) < _CACHED:
+            self._filters.add(text)
+
+    def _info(self, text: str, alleles: list[str]) -> None:
+        items = text.split(";")
+        keys = [item.partition("=")[0] for item in items]
+        if len(set(keys)) != len(keys):
+            if self._version >= (4, 3):
+                self._no_twins(keys, "INFO")
+            self._warn("INFO has a key twice.")
+        good = self._items.setdefault(len(alleles), set())
+        for item in items:
+            if item not in good:
+                self._info_item(item, len(alleles))
+                if len(good) < _CACHED:
+                    good.add(item)
+        if self._version >= (4, 4) or "CI" in text or "ME" in text:
+            pairs = {key: item[len(key) + 1 :] for key, item in zip(keys, items, strict=True)}
+            rule = broken_structural_rule(alleles, pairs, self._version)
+            if rule:
+                raise self._broken(f"INFO: {rule}.")
+
+    def _info_item(self, item: str, alleles: int) -> None:
+        key, equals, value = item.partition("=")
+        is_new = self._version >= (4, 3)
+        rule = _INFO_KEY_SINCE_4_3 if is_new else _KEY
+        if rule.fullmatch(key) is None or (not is_new and _SPACE.search(value)):
+            raise self._broken(
+                "INFO has an empty key, or one with characters not allowed, or spaces.",
+                expected="key=value pairs separated by semicolons",
+            )
+        definition = self._header.info.get(key) or self._reserved_info.get(key)
+        if definition is None:
+            return
+        if definition.type == "Flag":
+            if value not in _FLAG_VALUES:
+                raise self._broken(f"INFO: {_named(key)} is a flag, but has a value.")
+            return
+        if not equals:
+            self._warn("INFO has a key without the value its definition promises.")
+            return
+        values = [value] if _is_quoted(value) else value.split(",")
+        if not _count_fits(definition.number, len(values), alleles) and value != ".":
+            self._wrong_count(key, definition, len(values))
+        if not self._are_of_type(values, definition.type):
+            raise self._broken(
+                f"INFO: {_named(key)} has a value that is not of its type.",
+                expected=definition.type,
+            )
+        self._reserved_value(key, values)
+
+    def _wrong_count(self, key: str, definition: Definition, count: int) -> None:
+        if definition.number in ("A", "R"):
+            # So common after alleles were split or merged that programs read on.
+            self._warn("INFO has a key with not as many values as the record has alleles.")
+            return
+        raise self._broken(
+            f"INFO: {_named(key)} has not as many values as its definition says.",
+            expected=f"Number={definition.number}",
+            found=f"{count} values",
+        )
+
+    def _are_of_type(self, values: list[str], kind: str) -> bool:
+        if not all(_is_of_type(value, kind) for value in values):
+            return False
+        # Only since 4.3 integers must fit into what BCF can store.
+        is_bounded = kind == "Integer" and self._version >= (4, 3)
+        return not is_bounded or all(v == "." or int(v) in _INTEGERS for v in values)
+
+    def _no_values(self, samples: list[str]) -> None:
+        if any(sample not in (".", "") for sample in samples):
+            raise self._broken("a sample has values, but FORMAT has no keys.")
+
+    def _reserved_value(self, key: str, values: list[str]) -> None:
+        if key not in self._reserved_info:
+            return
+        if key in _NEVER_NEGATIVE and any(value.startswith("-") for value in values):
+            raise self._broken(f"INFO: {key} is negative.", expected="0 or more")
+        if key == "CIGAR" and not all(v == "." or _CIGAR.fullmatch(v) for v in values):
+            raise self._broken("INFO: CIGAR is not a list of operations.")
+
+    def _samples(self, text: str, samples: list[str], alleles: int) -> None:
+        form = self._formats.get(text) or self._format(text)
+        if not form.keys:
+            self._no_values(samples)
+            return
+        rows = [sample.split(":") for sample in samples]
+        if max(map(len, rows)) > len(form.keys):
+            raise self._broken(
+                "a sample has more values than FORMAT has keys.",
+                expected=f"at most {len(form.keys)} values",
+                found=f"{max(map(len, rows))} values",
+            )
+        columns = list(zip_longest(*rows))
+        # Without GT two copies are to be assumed, but callers leave GT out on X and Y too.
+        ploidies: list[int] = [_UNKNOWN_PLOIDY]
+        if form.keys[0] == "GT":
+            ploidies = self._genotypes(columns[0], alleles)
+        for index, column in enumerate(columns):
+            if form.keys[index] != "GT":
+                self._column(form, index, column, alleles, ploidies)
+        if "PSL" in form.keys and form.keys[0] == "GT":
+            self._phase_sets(form, rows)
+
+    def _format(self, text: str) -> _Format:
+        keys = tuple(text.split(":")) if text != "." else ()
+        rule = _KEY
+        if self._version >= (4, 3):
+            is_newer = self._version >= (4, 4)
+            rule = _FORMAT_KEY_SINCE_4_4 if is_newer else _FORMAT_KEY_SINCE_4_3
+        if not all(map(rule.fullmatch, keys)):
+            raise self._broken(
+                "FORMAT has an empty key, or one with characters not allowed.",
+                expected="keys separated by colons",
+            )
+        self._no_twins(list(keys), "FORMAT")
+        if "GT" in keys[1:]:
+            if self._version > (4, 0):
+                raise self._broken("FORMAT has GT, but not first.", expected="GT first")
+            self._warn("FORMAT has GT, but not first.")
+        if "CICN" in keys and "CN" not in keys:
+            raise self._broken("FORMAT has CICN without CN.", expected="CN beside CICN")
+        declared = self._header.format
+        form = _Format(
+            keys,
+            tuple(declared.get(key) or self._reserved_format.get(key) for key in keys),
+            tuple(key in declared for key in keys),
+        )
+        if len(self._formats) < _CACHED:
+            self._formats[text] = form
+        return form
+
+    def _genotypes(self, column: tuple[str | None, ...], alleles: int) -> list[int]:
+        """Return the ploidy of each sample, or one for all."""
+        # The missing allele of a record without alternates counts as one.
+        alleles = max(alleles, 1)
+        known = self._ploidies.setdefault(alleles, {})
+        distinct = set(column)
+        for genotype in distinct - known.keys():
+            ploidy = self._ploidy(genotype or "", alleles)
+            if len(known) < _CACHED:
+                known[genotype or ""] = ploidy
+        found = {known.get(genotype or "", -1) for genotype in distinct}
+        if len(found) == 1 and -1 not in found:
+            return list(found)
+        return [self._ploidy(genotype or "", alleles) for genotype in column]
+
+    def _ploidy(self, genotype: str, alleles: int) -> int:
+        is_explicit = self._version >= (4, 4) and genotype[:1] in ("/", "|")
+        plain = genotype[1:] if is_explicit else genotype
+        if _GENOTYPE.fullmatch(plain) is None:
+            if not genotype and self._version >= (4, 5):
+                return _UNKNOWN_PLOIDY
+            raise self._broken(
+                "a sample has a malformed genotype (GT).", expected="alleles joined by / or |"
+            )
+        numbers = plain.replace("|", "/").split("/")
+        if any(number != "." and int(number) > alleles for number in numbers):
+            raise self._broken(
+                "a genotype (GT) names an allele the record does not have.",
+                expected=f"alleles 0 to {alleles}",
+            )
+        return _UNKNOWN_PLOIDY if plain == "." else len(numbers)
+
+    def _column(
+        self,
+        form: _Format,
+        index: int,
+        column: tuple[str | None, ...],
+        alleles: int,
+        ploidies: list[int],
+    ) -> None:
+        definition = form.definitions[index]
+        if definition is not None and definition.number in ("G", "P") and len(ploidies) > 1:
+            for value, ploidy in zip(column, ploidies, strict=True):
+                self._sample_value(form, index, value, alleles, ploidy)
+            return
+        good = self._values.setdefault((form.keys[index], alleles, ploidies[0]), {None, "."})
+        for value in set(column) - good:
+            self._sample_value(form, index, value, alleles, ploidies[0])
+            if len(good) < _CACHED:
+                good.add(value)
+
+    def _sample_value(
+        self, form: _Format, index: int, value: str | None, alleles: int, ploidy: int
+    ) -> None:
+        if value is None or value == ".":
+            return
+        if not value or value.isspace():
+            if self._version < (4, 5):
+                raise self._broken("a sample has an empty value.", expected=". for a missing value")
+            return
+        definition = form.definitions[index]
+        if definition is None:
+            return
+        values = value.split(",")
+        if not _count_fits(definition.number, len(values), alleles, ploidy=ploidy):
+            raise self._broken(
+                f"a sample has not as many values of {_named(form.keys[index])} as its definition"
+                " and the alleles ask for.",
+                expected=f"Number={definition.number}",
+                found=f"{len(values)} values",
+            )
+        if form.is_declared[index] and not self._are_of_type(values, definition.type):
+            raise self._broken(
+                f"a sample has a value of {_named(form.keys[index])} that is not of its type.",
+                expected=definition.type,
+            )
+
+    def _phase_sets(self, form: _Format, rows: list[list[str]]) -> None:
+        at = form.keys.index("PSL")
+        order = form.keys.index("PSO") if "PSO" in form.keys else -1
+        for row in rows:
+            if len(row) > at:
+                orders = row[order].split(",") if 0 < order < len(row) else []
+                rule = check_phase_sets(row[0], row[at].split(","), orders)
+                if rule:
+                    raise self._broken(f"in a sample, {rule}.")
+
+    def _in_order(self, chrom: str, position: int) -> None:
+        is_wrapped = chrom.startswith("<")
+        rule = self._order.advance(chrom[1:-1] if is_wrapped else chrom, position)
+        if rule == _UNSORTED and self._version >= (4, 5):
+            # The valid examples that come with this version of the specification are not sorted.
+            self._warn("The records are not sorted by POS; programs cannot index the file.")
+        elif rule:
+            raise refused(
+                ReasonCode.VCF_NOT_SORTED,
+                f"Line {self._line}: {rule} Programs that index the file will miss records. Sort"
+                " it, for example with bcftools sort.",
+                at=f"line {self._line}",
+                expected="records grouped by CHROM and in the order of POS",
+            )
+
+    def _no_duplicate(self, fields: list[str], position: int, alleles: list[str]) -> None:
+        """Refuse a variant given twice under one identifier; warn when it has another or none."""
+        identifier, reference = fields[2:4]
+        for allele in alleles:
+            earlier = self._order.remember(position, reference, allele, identifier)
+            if earlier is None:
+                continue
+            if earlier != identifier or identifier == ".":
+                self._warn("A variant is given in more than one record.")
+                continue
+            raise refused(
+                ReasonCode.VCF_DUPLICATE,
+                f"Line {self._line}: the variant was given in an earlier record with the same"
+                " identifier, perhaps written another way.",
+                at=f"line {self._line}",
+                expected="each variant once",
+            )
+
+    def _warn(self, message: str) -> None:
+        if message not in self.warnings:
+            self.warnings[message] = suspect(
+                ReasonCode.VCF_RECORD_SUSPECT, message, at=f"line {self._line}"
+            )
+
+    def _broken(self, rule: str, *, expected: str = "", found: str = "") -> RefusedError:
+        return _broken(self._line, rule, expected=expected, found=found)
+
+
+class _Order:
+    """Where the last record was, and which variants stand from there on."""
+
+    def __init__(self) -> None:
+        self.chrom = ""
+        self._position = 0
+        self._finished: set[str] = set()
+        self._variants: dict[int, dict[tuple[str, str], str]] = {}
+
+    def advance(self, chrom: str, position: int) -> str:
+        """Go to the next record; return the rule of order it breaks, empty when none."""
+        if chrom != self.chrom:
+            if self.chrom and len(self._finished) < _MAX_CONTIGS_SEEN:
+                self._finished.add(self.chrom)
+            if chrom in self._finished:
+                return "CHROM comes back after another one."
+            self.chrom, self._position = chrom, position
+            self._variants.clear()
+        elif position < self._position:
+            return _UNSORTED
+        elif position > self._position:
+            self._position = position
+            for passed in [at for at in self._variants if at < position]:
+                del self._variants[passed]
+        return ""
+
+    def remember(
+        self, position: int, reference: str, allele: str, identifier: str
+    ) -> str | None:
+        """Return the identifier a variant of bases was given under before, None when it is new."""
+        if not allele.isalpha():
+            return None
+        if len(reference) > 1 or len(allele) > 1:
+            position, reference, allele = _trimmed(position, reference.upper(), allele.upper())
+        known = self._variants.setdefault(position, {})
+        earlier = known.get((reference, allele))
+        if earlier is None and len(known) < _MAX_ALLELES_AT_ONCE:
+            known[reference, allele] = identifier
+        return earlier
+
+
+def _trimmed(position: int, reference: str, allele: str) -> tuple[int, str, str]:
+    """Return a variant without the bases both alleles begin or end with."""
+    shorter = min(len(reference), len(allele))
+    start = 0
+    while start < shorter and reference[start] == allele[start]:
+        start += 1
+    end = 0
+    while end < shorter - start and reference[-1 - end] == allele[-1 - end]:
+        end += 1
+    return (
+        position + start,
+        reference[start : len(reference) - end],
+        allele[start : len(allele) - end],
+    )
+
+
+def _is_allele(allele: str) -> bool:
+    if _ALLELE.fullmatch(allele):
+        return True
+    if allele.startswith("<") and allele.endswith(">"):
+        return is_symbol(allele[1:-1])
+    breakend = _BREAKEND.fullmatch(allele)
+    return breakend is not None and bool(breakend["before"]) != bool(breakend["after"])
+
+
+def _count_fits(number: str, count: int, alleles: int, *, ploidy: int | None = None) -> bool:
+    """Tell whether there are as many values as a Number asks for.
+
+    Without alternate alleles (ALT is .) programs give values for none or for one. G means what it
+    says only for samples, whose ploidy is known; 0 is a genotype that hides it.
+    """
+    if number == "0":
+        return True
+    if number.isdecimal():
+        return int(number) == count
+    counts = (alleles,) if alleles else (0, 1)
+    if number == "A":
+        return count in counts
+    if number == "R":
+        return count - 1 in counts
+    if number == "G" and ploidy is not None:
+        return any(count == comb(n + p, p) for n in counts for p in ((ploidy,) if ploidy else (1, 2)))
+    if number == "P" and ploidy:
+        return count == ploidy
+    return True
+
+
+def _is_of_type(value: str, kind: str) -> bool:
+    if value == ".":
+        return True
+    if kind == "Integer":
+        return _INTEGER.fullmatch(value) is not None
+    if kind == "Float":
+        return _FLOAT.fullmatch(value) is not None
+    return len(value) == 1 if kind == "Character" else True
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) > 1 and value[0] == value[-1] == '"'
+
+
+def _named(key: str) -> str:
+    return key if len(key) <= 40 else "a key"
+
+
+def _broken(line: int, rule: str, *, expected: str = "", found: str = "") -> RefusedError:
+    return refused(
+        ReasonCode.VCF_RECORD_MALFORMED,
+        f"Line {line}: {rule}",
+        at=f"line {line}",
+        expected=expected,
+        found=found,
+    )
