@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from forebay.domain.findings import Verdict
+from forebay.domain.imaging import DicomInstance
 from forebay.domain.inspection import Inspection
 from forebay.formats.dicom import inspect_dicom
 from forebay.formats.source import BytesSource, FileSource
@@ -29,7 +30,7 @@ def rows(*classes: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["class"] in classes]
 
 
-def inspect(row: dict[str, str]) -> Inspection:
+def inspect(row: dict[str, str]) -> Inspection[DicomInstance]:
     with FileSource(CORPUS / row["file"]) as source:
         started = time.monotonic()
         inspection = inspect_dicom(source)
@@ -37,7 +38,7 @@ def inspect(row: dict[str, str]) -> Inspection:
     return inspection
 
 
-def differences(inspection: Inspection, row: dict[str, str]) -> list[str]:
+def differences(inspection: Inspection[DicomInstance], row: dict[str, str]) -> list[str]:
     if inspection.record is None:
         return [f"refused: {inspection.findings[0].code}"]
     values = inspection.record.as_metadata() | dict(inspection.record.subject)

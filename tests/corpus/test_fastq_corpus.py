@@ -8,6 +8,7 @@ import pytest
 
 from forebay.domain.findings import Verdict
 from forebay.domain.inspection import Inspection
+from forebay.domain.sequencing import ReadsFile
 from forebay.formats.fastq import inspect_fastq
 from forebay.formats.source import FileSource, stream_source
 
@@ -42,13 +43,13 @@ def rows(kind: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["expected"].split()[0] == kind]
 
 
-def inspect(row: dict[str, str], *, chunk_bytes: int = 1 << 20) -> Inspection:
+def inspect(row: dict[str, str], *, chunk_bytes: int = 1 << 20) -> Inspection[ReadsFile]:
     with FileSource(CORPUS / row["file"]) as source:
         chunks = stream_source(source, chunk_bytes=chunk_bytes)
         return inspect_fastq(chunks, name=source.name)
 
 
-def differences(inspection: Inspection, row: dict[str, str]) -> list[str]:
+def differences(inspection: Inspection[ReadsFile], row: dict[str, str]) -> list[str]:
     record = inspection.record
     if record is None:
         return [f"refused: {inspection.findings[0].code}"]
@@ -104,7 +105,10 @@ def test_disputed_files_are_judged_as_decided() -> None:
 def test_swapped_mates_show_in_the_names_digest() -> None:
     (second,) = rows("pair_invalid")
     first = dict(second, file=second["file"].replace("invalid/", "valid/").replace("_R2", "_R1"))
-    assert inspect(first).record.names_digest != inspect(second).record.names_digest
+    one, other = inspect(first).record, inspect(second).record
+    assert one is not None
+    assert other is not None
+    assert one.names_digest != other.names_digest
 
 
 def test_chunk_size_changes_no_verdict_and_no_value() -> None:
