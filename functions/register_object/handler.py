@@ -10,9 +10,9 @@ from forebay.runtime.wiring import wiring
 
 def work(record: SQSRecord) -> tuple[str, str]:
     """Register the object versions one message speaks of."""
-    created = read_s3_events(record.body)
-    registered = [wiring().register_object(event) for event in created]
-    return ("registered" if any(registered) else "known already", "")
+    done = [wiring().register_object(event) for event in read_s3_events(record.body)]
+    outcome = "registered" if any(each.is_new for each in done) else "known already"
+    return outcome, " ".join(each.object_id for each in done)
 
 
 handler = queue_handler(Step.REGISTER_OBJECT, work)

@@ -34,7 +34,7 @@ def test_arrival_is_recorded_with_site_kind_and_what_storage_knows() -> None:
         IMAGING, "site-a/2026/IM1", body, metadata={"source-system": "pacs-1"}
     )
 
-    assert world.register_object(event)
+    assert world.register_object(event).is_new
 
     (record,) = world.catalog.records.values()
     assert (record.kind, record.site, record.state) == (Kind.DICOM, "site-a", State.RECEIVED)
@@ -51,11 +51,11 @@ def test_registering_twice_is_registering_once() -> None:
     world = World()
     event = world.store.upload(IMAGING, "site-a/x.dcm", any_dicom_body())
 
-    assert world.register_object(event)
+    assert world.register_object(event).is_new
     first = dict(world.catalog.records)
     world.clock.advance(60)
 
-    assert not world.register_object(event)
+    assert not world.register_object(event).is_new
     assert world.catalog.records == first
     assert len(world.catalog.stream) == 1
 
@@ -65,8 +65,8 @@ def test_event_without_version_is_the_same_arrival_as_the_event_with_it() -> Non
     world = World()
     event = world.store.upload(IMAGING, "site-a/x.dcm", any_dicom_body())
 
-    assert world.register_object(replace(event, version_id=""))
-    assert not world.register_object(event)
+    assert world.register_object(replace(event, version_id="")).is_new
+    assert not world.register_object(event).is_new
 
 
 def test_late_event_of_an_old_version_registers_that_version() -> None:
@@ -74,8 +74,8 @@ def test_late_event_of_an_old_version_registers_that_version() -> None:
     first = world.store.upload(IMAGING, "site-a/x.dcm", b"first")
     second = world.store.upload(IMAGING, "site-a/x.dcm", b"second!")
 
-    assert world.register_object(second)
-    assert world.register_object(first)
+    assert world.register_object(second).is_new
+    assert world.register_object(first).is_new
 
     sizes = {record.sequencer: record.size_bytes for record in world.catalog.records.values()}
     assert sizes == {first.sequencer: 5, second.sequencer: 7}

@@ -16,6 +16,14 @@ SOURCE_SYSTEM_METADATA = "source-system"
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """Which object an event was about, and whether it was new."""
+
+    object_id: str
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RegisterObject:
     """Register arrivals; `zones` maps the landing buckets' names to their zones."""
 
@@ -24,8 +32,8 @@ class RegisterObject:
     clock: Clock
     zones: Mapping[str, Zone]
 
-    def __call__(self, event: ObjectCreated) -> bool:
-        """Put the record of one arrival; False when it was registered before.
+    def __call__(self, event: ObjectCreated) -> Registration:
+        """Put the record of one arrival, unless it was registered before.
 
         An event may come twice, late, or without a version: storage is asked what it means, and the
         derived id makes the second registration the same write.
@@ -38,7 +46,8 @@ class RegisterObject:
         if zone is None:
             raise MessageError(f"bucket {event.bucket} is not a landing bucket of this deployment")
         stored = self.store.head(Location(event.bucket, event.key, event.version_id))
-        return self.catalog.register(self._record(event, stored, read_key(zone, event.key)))
+        record = self._record(event, stored, read_key(zone, event.key))
+        return Registration(record.object_id, self.catalog.register(record))
 
     def _record(self, event: ObjectCreated, stored: StoredObject, arrival: Arrival) -> ObjectRecord:
         now = self.clock.now()
