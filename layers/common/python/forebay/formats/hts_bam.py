@@ -30,6 +30,7 @@ _BATCH_BYTES: Final = 1 << 20
 _MAX_RECORD_BYTES: Final = 128 << 20
 _INT: Final = struct.Struct("<i")
 _FIXED_BYTES: Final = 36
+_LEAST_BYTES: Final = 32
 _OPERATIONS: Final = 9
 # Of MIDNSHP=X, those that use up bases of the read; the rest are no operations.
 _USES_QUERY: Final = np.array([1, 1, 0, 0, 1, 0, 0, 1, 1, *[0] * 7], dtype=np.int64)
@@ -152,20 +153,22 @@ class BamRecords:
         return end
 
     def _walk(self, data: bytes, at: int) -> tuple[list[int], int]:
-        starts = []
-        size_at = _INT.unpack_from
-        last = len(data) - 4
-        self._due_bytes = _BATCH_BYTES
-        while at <= last:
-            size = size_at(data, at)[0]
-            if not 32 < size <= _MAX_RECORD_BYTES:
-                raise _odd_size(self.records + len(starts) + 1, size)
-            following = at + 4 + size
-            if following > len(data):
-                self._due_bytes = max(_BATCH_BYTES, 4 + size)
-                break
-            starts.append(at)
-            at = following
+        starts: list[int] = []
+        append, size_at = starts.append, _INT.unpack_from
+        end = len(data)
+        try:
+            while True:
+                (size,) = size_at(data, at)
+                following = at + 4 + size
+                if following > end or size <= _LEAST_BYTES:
+                    break
+                append(at)
+                at = following
+        except struct.error:
+            size = _BATCH_BYTES
+        if not _LEAST_BYTES < size <= _MAX_RECORD_BYTES:
+            raise _odd_size(self.records + len(starts) + 1, size)
+        self._due_bytes = max(_BATCH_BYTES, 4 + size)
         return starts, at
 
     def _check(self, data: Bytes, starts: Numbers, end: int) -> None:

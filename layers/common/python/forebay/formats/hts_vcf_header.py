@@ -132,7 +132,7 @@ class VcfHeader:
         except UnicodeDecodeError:
             if self.version >= (4, 3):
                 raise self._broken("the line is not UTF-8.") from None
-            self._warn("The header holds text that is not ASCII or UTF-8.")
+            self.warn("The header holds text that is not ASCII or UTF-8.")
             return raw.decode("latin-1")
 
     def _first(self, text: str) -> None:
@@ -170,7 +170,7 @@ class VcfHeader:
     def _structured(self, value: str) -> _Meta:
         if value.endswith(" "):
             value = value.rstrip(" ")
-            self._warn("A line of the header has spaces at its end.")
+            self.warn("A line of the header has spaces at its end.")
         if not (value.startswith("<") and value.endswith(">")):
             raise self._broken("the definition is not between < and >.", expected="<ID=…,…>")
         items: _Items = {}
@@ -212,11 +212,11 @@ class VcfHeader:
             self._require(meta, "ID", "Number", "Type", "Description")
         else:
             self._require(meta, "ID", "Number", "Type")
-            self._warn("A definition has no Description.")
+            self.warn("A definition has no Description.")
         self._key_rule(meta.items["ID"], is_quoted="ID" in meta.quoted)
         number, kind = meta.items["Number"], meta.items["Type"]
         if number == "0" and kind != "Flag":
-            self._warn("A key is defined to have no values, but is no flag.")
+            self.warn("A key is defined to have no values, but is no flag.")
         if not (_COUNT.fullmatch(number) or number in numbers):
             raise self._broken(
                 "the Number is not one this version of VCF knows.",
@@ -245,9 +245,9 @@ class VcfHeader:
         rule = reserved.get(key)
         if rule is not None and definition != rule:
             if key == "GQ" and definition == Definition("1", "Float"):
-                self._warn(_FLOAT_GQ)
+                self.warn(_FLOAT_GQ)
             elif definition == Definition(".", rule.type):
-                self._warn(_UNBOUNDED)
+                self.warn(_UNBOUNDED)
             else:
                 raise self._broken(
                     f"{key} is defined otherwise than the specification reserves it.",
@@ -255,7 +255,7 @@ class VcfHeader:
                     found=f"Number={definition.number}, Type={definition.type}",
                 )
         if known.setdefault(key, definition) != definition:
-            self._warn("A key is defined twice, in different ways; the first definition counts.")
+            self.warn("A key is defined twice, in different ways; the first definition counts.")
 
     def _filter(self, meta: _Meta) -> None:
         self._require(meta, "ID", "Description")
@@ -281,7 +281,7 @@ class VcfHeader:
             raise self._broken("the ID is not a name a sequence can have.")
         length = meta.items.get("length", "0")
         if re.fullmatch("[0-9]{1,18}", length) is None:
-            self._warn("A contig has a length that is not a whole number.")
+            self.warn("A contig has a length that is not a whole number.")
             length = "0"
         if name not in self.contigs:
             self.contigs[name] = Reference(name, int(length), meta.items.get("md5", ""))
@@ -323,7 +323,7 @@ class VcfHeader:
         if not inner:
             raise self._broken("the address is empty.", expected="a URL")
         if _URL.fullmatch(inner) is None:
-            self._warn("A ##assembly or ##pedigreeDB line is not a URL.")
+            self.warn("A ##assembly or ##pedigreeDB line is not a URL.")
         elif not _has_real_host(inner):
             raise self._broken("the address is not a valid URL.", expected="a URL")
 
@@ -346,7 +346,8 @@ class VcfHeader:
     def _at(self) -> str:
         return f"line {self.lines}"
 
-    def _warn(self, message: str) -> None:
+    def warn(self, message: str) -> None:
+        """Remember something odd, once."""
         if message not in self.warnings:
             finding = suspect(ReasonCode.VCF_HEADER_SUSPECT, message, at=self._at())
             self.warnings[message] = finding
