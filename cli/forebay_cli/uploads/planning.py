@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from forebay.domain.arrivals import checksum_target, read_key
+from forebay.domain.arrivals import read_key
+from forebay.domain.checksum_names import sidecar_target
 from forebay.domain.integrity import Algorithm, normalise_digest
 from forebay.domain.objects import Kind
 from forebay.names import PIPELINES_SITE, Zone
@@ -126,7 +127,7 @@ def landing_zone(path: Path, destination: Destination = Destination.AUTO) -> Zon
         return _ZONES[destination]
     if _DICOM_NAME.search(path.name) or _has_dicom_magic(path):
         return Zone.LANDING_IMAGING
-    target = checksum_target(path.name)
+    target = sidecar_target(path.name)
     if target and _DICOM_NAME.search(target):
         return Zone.LANDING_IMAGING
     kind = read_key(Zone.LANDING_GENOMICS, path.name).kind
@@ -160,7 +161,7 @@ def _with_declarations(planned: Iterable[PlannedFile], left_aside: dict[str, str
     by_path = {file.path: file for file in files if file.zone is Zone.LANDING_IMAGING}
     for sidecar in [file for file in by_path.values() if file.is_checksums]:
         files.remove(sidecar)
-        target = by_path.get(Path(checksum_target(str(sidecar.path))))
+        target = by_path.get(Path(sidecar_target(str(sidecar.path))))
         declared = _read_declaration(sidecar.path)
         if target is None or not declared:
             left_aside[str(sidecar.path)] = "a checksum file that speaks of no DICOM file here"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from forebay.domain.arrivals import Marker, checksum_target, marker, read_key
+from forebay.domain.arrivals import Marker, marker, read_key
+from forebay.domain.checksum_names import sidecar_target
 from forebay.domain.objects import Kind
 from forebay.names import Zone
 
@@ -81,4 +82,4 @@ def test_markers_are_told_from_data(
     ],
 )
 def test_sidecar_names_its_target_and_a_list_does_not(key: str, target: str) -> None:
-    assert checksum_target(key) == target
+    assert sidecar_target(key) == target

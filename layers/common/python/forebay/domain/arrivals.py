@@ -5,18 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from forebay.domain.checksum_names import is_checksum_name
 from forebay.domain.objects import Kind
 from forebay.names import PIPELINES_SITE, Zone
 
 _FASTQ: Final = re.compile(r"\.(?:fastq|fq)(?:\.(?:gz|bgz|bz2|xz|zst))?$", re.IGNORECASE)
-_CHECKSUMS: Final = re.compile(
-    r"(?:\.(?:md5|sha1|sha256|sha512|md5sum|sha256sum)|(?:^|/)(?:md5sums?|sha256sums?|checksums?)(?:\.txt)?)$",
-    re.IGNORECASE,
-)
 _REPORT: Final = re.compile(r"\.(?:json|html)$", re.IGNORECASE)
-_CHECKSUM_SUFFIX: Final = re.compile(
-    r"\.(?:md5|sha1|sha256|sha512|md5sum|sha256sum)$", re.IGNORECASE
-)
 
 
 class Marker(StrEnum):
@@ -58,14 +52,8 @@ def marker(kind: Kind, key: str, size_bytes: int) -> Marker | None:
     return None
 
 
-def checksum_target(key: str) -> str:
-    """Return the key a sidecar such as `x.fastq.gz.md5` speaks of; '' for a folder-wide list."""
-    target = _CHECKSUM_SUFFIX.sub("", key)
-    return "" if target == key else target
-
-
 def _kind(zone: Zone, run_id: str, name: str) -> Kind:
-    if _CHECKSUMS.search(name):
+    if is_checksum_name(name):
         return Kind.CHECKSUMS
     if _FASTQ.search(name):
         return Kind.FASTQ

@@ -39,8 +39,7 @@ _RULES: Final = {
 }
 _REQUIRED: Final = {"HD": ("VN",), "SQ": ("SN", "LN"), "RG": ("ID",), "PG": ("ID",)}
 _KNOWN_PLATFORMS: Final = frozenset(
-    "CAPILLARY DNBSEQ ELEMENT HELICOS ILLUMINA IONTORRENT LS454 ONT PACBIO SINGULAR SOLID ULTIMA"
-    .split()
+    "CAPILLARY DNBSEQ ELEMENT HELICOS ILLUMINA IONTORRENT LS454 ONT PACBIO SINGULAR SOLID ULTIMA".split()
 )
 # What else the specification bounds; tools write other values, and nothing depends on them.
 _USUAL: Final = {
@@ -120,15 +119,14 @@ class SamHeader:
         kind, *fields = text.split("\t")
         kind = kind.removeprefix("@")
         if kind not in _RULES:
-            raise _broken(
-                "the line is of no known kind.", at, expected="@HD, @SQ, @RG, @PG or @CO"
-            )
+            raise _broken("the line is of no known kind.", at, expected="@HD, @SQ, @RG, @PG or @CO")
         tags: dict[str, str] = {}
         for field in fields:
             match = _TAG.fullmatch(field)
             if match is None:
                 raise _broken(
-                    f"a field of the @{kind} line is not a tag with a value.", at,
+                    f"a field of the @{kind} line is not a tag with a value.",
+                    at,
                     expected="two letters, a colon and a value, separated by tabs",
                 )
             tag, value = match.groups()
@@ -207,7 +205,8 @@ def _check_values(kind: str, tags: dict[str, str], at: str, *, except_for: str) 
     for tag, rule in _RULES[kind].items():
         if tag in tags and tag != except_for and rule.fullmatch(tags[tag]) is None:
             raise _broken(
-                f"the value of {tag} in the @{kind} line is not allowed.", at,
+                f"the value of {tag} in the @{kind} line is not allowed.",
+                at,
                 expected=f"a value as SAMv1 section 1.3 defines {tag}",
             )
 

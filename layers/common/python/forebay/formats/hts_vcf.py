@@ -1,7 +1,6 @@
 """VCF text: the rules of a record (VCFv4.1 to 4.5, §1.6)."""
 
 import re
-from itertools import zip_longest
 from math import comb
 from typing import Final, NamedTuple
 
@@ -10,7 +9,12 @@ from forebay.formats.hts_lines import LineFeed
 from forebay.formats.hts_refusal import RefusedError, refused, suspect
 from forebay.formats.hts_vcf_header import VcfHeader, is_symbol
 from forebay.formats.hts_vcf_reserved import Definition, reserved_format, reserved_info
-from forebay.formats.hts_vcf_structural import broken_structural_rule, check_phase_sets
+from forebay.formats.hts_vcf_structural import (
+    STRUCTURAL_KEYS,
+    TANDEM_REPEAT,
+    broken_structural_rule,
+    check_phase_sets,
+)
 
 __all__ = ["VcfText"]
 
@@ -47,7 +51,11 @@ _NEVER_NEGATIVE: Final = frozenset({"AC", "AF", "AN", "DP", "MQ0", "NS"})
 _FLAG_VALUES: Final = frozenset({"", "0", "1"})
 _FIXED: Final = 8
 _UNKNOWN_PLOIDY: Final = 0
-_CACHED: Final = 1 << 14
+_REMEMBERED: Final = 1 << 17
+_REMEMBERED_CHARACTERS: Final = 200
+_TO_SHAPE: Final = bytes.maketrans(b"123456789", b"000000000")
+# So many digits may be more than an integer can hold, or not.
+_MANY_DIGITS: Final = "0" * 10
 _MAX_CONTIGS_SEEN: Final = 1 << 20
 _MAX_ALLELES_AT_ONCE: Final = 1 << 16
 
@@ -110,7 +118,7 @@ class VcfText:
                 continue
             if self._blank_line:
                 raise _broken(self._blank_line, "there is a blank line between records.")
-            self._records.take(self._decoded(line), self._line)
+            self._records.take(self._decoded(line), _shape(line), self._line)
 
     def _decoded(self, line: bytes) -> str:
         try:
@@ -130,10 +138,31 @@ class _Format(NamedTuple):
     keys: tuple[str, ...]
     definitions: tuple[Definition | None, ...]
     is_declared: tuple[bool, ...]
+    good_samples: dict[int, set[str]]
+    """Shapes of samples that keep the rules, by the number of alternate alleles."""
+
+
+class _Memory:
+    """Bounds how many texts are remembered, and how long they are."""
+
+    def __init__(self) -> None:
+        self._left = _REMEMBERED
+
+    def has_room(self, text: str) -> bool:
+        """Tell whether one more text may be kept; it then counts as kept."""
+        if len(text) > _REMEMBERED_CHARACTERS or not self._left:
+            return False
+        self._left -= 1
+        return True
 
 
 class _Records:
-    """Checks records one by one; what was found good is remembered, since values repeat."""
+    """Checks records one by one; what was found good is remembered, since values repeat.
+
+    No rule but those for GT and flags depends on which digits a value has, only on how many. So it
+    is the *shape* of a value that is remembered, with all digits taken for 0: of these there are
+    few, even where hardly any value comes twice.
+    """
 
     def __init__(self, header: VcfHeader) -> None:
         self.count = 0
@@ -145,44 +174,54 @@ class _Records:
         self._reserved_format = {} if is_old else reserved_format(header.version)
         self._line = 0
         self._order = _Order()
+        self._memory = _Memory()
         self._alleles: dict[str, list[str]] = {".": []}
         self._filters = {"PASS", "."}
-        self._items: dict[int, set[str]] = {}
+        self._qualities = {"."}
+        self._items: dict[int, dict[str, str]] = {}
         self._formats: dict[str, _Format] = {}
-        self._ploidies: dict[int, dict[str, int]] = {}
-        self._values: dict[tuple[str, int, int], set[str | None]] = {}
+        self._genotypes: dict[int, set[str]] = {}
 
-    def take(self, line: str, number: int) -> None:
-        """Check the next record."""
+    def take(self, line: str, shape: str, number: int) -> None:
+        """Check the next record, given with its shape."""
         self._line = number
         self.count += 1
-        fields = line.split("\t")
-        if len(fields) != self._header.columns:
+        fields, shapes = line.split("\t", _FIXED + 1), shape.split("\t", _FIXED + 1)
+        samples = fields[-1].split("\t") if len(fields) > _FIXED + 1 else []
+        columns = len(fields) - 1 + len(samples) if samples else len(fields)
+        if columns != self._header.columns:
             raise self._broken(
                 "the record has not as many columns as the header.",
                 expected=f"{self._header.columns} columns separated by tabs",
-                found=f"{len(fields)} columns",
+                found=f"{columns} columns",
             )
-        chrom, text, identifier, reference, alternates, quality, filters, info = fields[:_FIXED]
+        chrom, text, _, reference, alternates, _, filters, info = fields[:_FIXED]
         position = self._position(text)
-        self._contig(chrom)
-        self._identifier(identifier)
-        is_ambiguous = _BASES.fullmatch(reference) is None
-        if is_ambiguous:
-            self._reference(reference)
         alleles = self._alleles.get(alternates)
-        if alleles is None:
+        is_ambiguous = _BASES.fullmatch(reference) is None
+        if alleles is None or is_ambiguous:
+            self._reference(reference)
             alleles = self._alternates(alternates, is_ambiguous=is_ambiguous)
-        if quality != ".":
-            self._quality(quality)
+        self._site(fields, shapes)
         if filters not in self._filters:
             self._filter(filters)
         if info != ".":
-            self._info(info, alleles)
-        if self._header.columns > _FIXED:
-            self._samples(fields[_FIXED], fields[_FIXED + 1 :], len(alleles))
+            self._info(info, shapes[_FIXED - 1], alleles)
+        if samples:
+            self._samples(fields[_FIXED], samples, shapes[-1].split("\t"), len(alleles))
         self._in_order(chrom, position)
         self._no_duplicate(fields, position, alleles)
+
+    def _site(self, fields: list[str], shapes: list[str]) -> None:
+        """Check CHROM, ID and QUAL."""
+        if fields[0] != self._order.chrom:
+            self._contig(fields[0])
+        if fields[2] != ".":
+            self._identifier(fields[2])
+        if shapes[5] not in self._qualities:
+            self._quality(fields[5])
+            if self._memory.has_room(shapes[5]):
+                self._qualities.add(shapes[5])
 
     def _position(self, text: str) -> int:
         if not (text.isascii() and text.isdecimal() and len(text) <= 18):
@@ -190,15 +229,11 @@ class _Records:
         return int(text)
 
     def _contig(self, chrom: str) -> None:
-        if chrom == self._order.chrom:
-            return
         rule = _CONTIG_SINCE_4_3 if self._version >= (4, 3) else _CONTIG
         if rule.fullmatch(chrom) is None:
             raise self._broken("CHROM is not a name a sequence can have.")
 
     def _identifier(self, text: str) -> None:
-        if text == ".":
-            return
         if _ID.fullmatch(text) is None:
             raise self._broken(
                 "ID is empty, has spaces, or a semicolon too many.",
@@ -212,6 +247,8 @@ class _Records:
             raise self._broken(f"{column} has a value twice.", expected="each value once")
 
     def _reference(self, text: str) -> None:
+        if _BASES.fullmatch(text):
+            return
         if text == ".":
             self._warn("REF is missing in a record; bcftools norm can fill it in.")
             return
@@ -227,7 +264,7 @@ class _Records:
                     "ALT has an allele that is neither bases, *, a <symbol> nor a breakend.",
                     expected="alleles separated by commas, or .",
                 )
-        if len(self._alleles) < _CACHED and not is_ambiguous:
+        if not is_ambiguous and self._memory.has_room(text):
             self._alleles[text] = alleles
         return alleles
 
@@ -246,29 +283,43 @@ class _Records:
             )
         if self._version >= (4, 3):
             self._no_twins(names, "FILTER")
-        if len(self._filters) < _CACHED:
+        if self._memory.has_room(text):
             self._filters.add(text)
 
-    def _info(self, text: str, alleles: list[str]) -> None:
-        items = text.split(";")
-        keys = [item.partition("=")[0] for item in items]
+    def _info(self, text: str, shape: str, alleles: list[str]) -> None:
+        good = self._items.setdefault(len(alleles), {})
+        shapes = shape.split(";")
+        keys = list(map(good.get, shapes))
+        if None in keys:
+            keys = self._new_items(text.split(";"), shapes, len(alleles))
         if len(set(keys)) != len(keys):
             if self._version >= (4, 3):
-                self._no_twins(keys, "INFO")
+                raise self._broken("INFO has a key twice.", expected="each key once")
             self._warn("INFO has a key twice.")
-        good = self._items.setdefault(len(alleles), set())
-        for item in items:
-            if item not in good:
-                self._info_item(item, len(alleles))
-                if len(good) < _CACHED:
-                    good.add(item)
-        if self._version >= (4, 4) or "CI" in text or "ME" in text:
-            pairs = {key: item[len(key) + 1 :] for key, item in zip(keys, items, strict=True)}
-            rule = broken_structural_rule(alleles, pairs, self._version)
+        if not STRUCTURAL_KEYS.isdisjoint(keys) or TANDEM_REPEAT in alleles:
+            items = (item.partition("=") for item in text.split(";"))
+            rule = broken_structural_rule(alleles, {k: v for k, _, v in items}, self._version)
             if rule:
                 raise self._broken(f"INFO: {rule}.")
 
-    def _info_item(self, item: str, alleles: int) -> None:
+    def _new_items(self, items: list[str], shapes: list[str], alleles: int) -> list[str | None]:
+        """Check items not all of whose shapes are known; return their keys."""
+        good = self._items[alleles]
+        keys: list[str | None] = []
+        for item, shape in zip(items, shapes, strict=True):
+            key, _, value = item.partition("=")
+            keys.append(key)
+            if shape not in good:
+                is_flag = self._info_item(item, alleles)
+                # The shape of another key may be the same, and the value of a flag matters.
+                depends_on_digits = "0" in shape[: len(key)] or (is_flag and value)
+                if _is_rememberable(shape) and not depends_on_digits:
+                    if self._memory.has_room(shape):
+                        good[shape] = key
+        return keys
+
+    def _info_item(self, item: str, alleles: int) -> bool:
+        """Check one key and its value; return whether it is a flag."""
         key, equals, value = item.partition("=")
         is_new = self._version >= (4, 3)
         rule = _INFO_KEY_SINCE_4_3 if is_new else _KEY
@@ -281,14 +332,14 @@ class _Records:
             )
         definition = self._header.info.get(key) or self._reserved_info.get(key)
         if definition is None:
-            return
+            return False
         if definition.type == "Flag":
             if value not in _FLAG_VALUES:
                 raise self._broken(f"INFO: {_named(key)} is a flag, but has a value.")
-            return
+            return True
         if not equals:
             self._warn("INFO has a key without the value its definition promises.")
-            return
+            return False
         values = [value] if _is_quoted(value) else value.split(",")
         if not _count_fits(definition.number, len(values), alleles) and value != ".":
             self._wrong_count(key, definition, len(values))
@@ -298,6 +349,7 @@ class _Records:
                 expected=definition.type,
             )
         self._reserved_value(key, values)
+        return False
 
     def _wrong_count(self, key: str, definition: Definition, count: int) -> None:
         if definition.number in ("A", "R") or self._version == (4, 0):
@@ -329,28 +381,22 @@ class _Records:
         if key == "CIGAR" and not all(v == "." or _CIGAR.fullmatch(v) for v in values):
             raise self._broken("INFO: CIGAR is not a list of operations.")
 
-    def _samples(self, text: str, samples: list[str], alleles: int) -> None:
+    def _samples(
+        self, text: str, samples: list[str], shapes: list[str], alleles: int
+    ) -> None:
         form = self._formats.get(text) or self._format(text)
         if not form.keys:
             self._no_values(samples)
             return
-        rows = [sample.split(":") for sample in samples]
-        if max(map(len, rows)) > len(form.keys):
-            raise self._broken(
-                "a sample has more values than FORMAT has keys.",
-                expected=f"at most {len(form.keys)} values",
-                found=f"{max(map(len, rows))} values",
-            )
-        columns = list(zip_longest(*rows))
-        # Without GT two copies are to be assumed, but callers leave GT out on X and Y too.
-        ploidies: list[int] = [_UNKNOWN_PLOIDY]
+        good = form.good_samples.setdefault(alleles, set())
+        if not good.issuperset(shapes):
+            for sample, shape in zip(samples, shapes, strict=True):
+                if shape not in good:
+                    self._sample(form, sample, alleles)
+                    if _is_rememberable(shape) and self._memory.has_room(shape):
+                        good.add(shape)
         if form.keys[0] == "GT":
-            ploidies = self._genotypes(columns[0], alleles)
-        for index, column in enumerate(columns):
-            if form.keys[index] != "GT":
-                self._column(form, index, column, alleles, ploidies)
-        if "PSL" in form.keys and form.keys[0] == "GT":
-            self._phase_sets(form, rows)
+            self._check_genotypes(form, samples, alleles)
 
     def _format(self, text: str) -> _Format:
         keys = tuple(text.split(":")) if text != "." else ()
@@ -375,27 +421,44 @@ class _Records:
             keys,
             tuple(declared.get(key) or self._reserved_format.get(key) for key in keys),
             tuple(key in declared for key in keys),
+            {},
         )
-        if len(self._formats) < _CACHED:
+        if self._memory.has_room(text):
             self._formats[text] = form
         return form
 
-    def _genotypes(self, column: tuple[str | None, ...], alleles: int) -> list[int]:
-        """Return the ploidy of each sample, or one for all."""
-        # The missing allele of a record without alternates counts as one.
-        alleles = max(alleles, 1)
-        known = self._ploidies.setdefault(alleles, {})
-        distinct = set(column)
-        for genotype in distinct - known.keys():
-            ploidy = self._ploidy(genotype or "", alleles)
-            if len(known) < _CACHED:
-                known[genotype or ""] = ploidy
-        found = {known.get(genotype or "", -1) for genotype in distinct}
-        if len(found) == 1 and -1 not in found:
-            return list(found)
-        return [self._ploidy(genotype or "", alleles) for genotype in column]
+    def _check_genotypes(self, form: _Format, samples: list[str], alleles: int) -> None:
+        """Check what the shapes of the samples do not tell: which alleles genotypes name."""
+        is_alone = len(form.keys) == 1
+        genotypes = set(samples) if is_alone else {s.partition(":")[0] for s in samples}
+        known = self._genotypes.setdefault(alleles, set())
+        for genotype in genotypes - known:
+            self._ploidy(genotype, alleles)
+            if self._memory.has_room(genotype):
+                known.add(genotype)
+
+    def _sample(self, form: _Format, sample: str, alleles: int) -> None:
+        values = sample.split(":")
+        if len(values) > len(form.keys):
+            raise self._broken(
+                "a sample has more values than FORMAT has keys.",
+                expected=f"at most {len(form.keys)} values",
+                found=f"{len(values)} values",
+            )
+        # Without GT two copies are to be assumed, but callers leave GT out on X and Y too.
+        ploidy = _UNKNOWN_PLOIDY
+        if form.keys[0] == "GT":
+            ploidy = self._ploidy(values[0], alleles)
+        for index, value in enumerate(values):
+            if form.keys[index] != "GT":
+                self._sample_value(form, index, value, alleles, ploidy)
+        if "PSL" in form.keys and form.keys[0] == "GT":
+            self._phase_sets(form, values)
 
     def _ploidy(self, genotype: str, alleles: int) -> int:
+        """Return how many alleles a genotype has, 0 where a single . hides it."""
+        # The missing allele of a record without alternates counts as one.
+        alleles = max(alleles, 1)
         is_explicit = self._version >= (4, 4) and genotype[:1] in ("/", "|")
         plain = genotype[1:] if is_explicit else genotype
         if _GENOTYPE.fullmatch(plain) is None:
@@ -412,29 +475,10 @@ class _Records:
             )
         return _UNKNOWN_PLOIDY if plain == "." else len(numbers)
 
-    def _column(
-        self,
-        form: _Format,
-        index: int,
-        column: tuple[str | None, ...],
-        alleles: int,
-        ploidies: list[int],
-    ) -> None:
-        definition = form.definitions[index]
-        if definition is not None and definition.number in ("G", "P") and len(ploidies) > 1:
-            for value, ploidy in zip(column, ploidies, strict=True):
-                self._sample_value(form, index, value, alleles, ploidy)
-            return
-        good = self._values.setdefault((form.keys[index], alleles, ploidies[0]), {None, "."})
-        for value in set(column) - good:
-            self._sample_value(form, index, value, alleles, ploidies[0])
-            if len(good) < _CACHED:
-                good.add(value)
-
     def _sample_value(
-        self, form: _Format, index: int, value: str | None, alleles: int, ploidy: int
+        self, form: _Format, index: int, value: str, alleles: int, ploidy: int
     ) -> None:
-        if value is None or value == ".":
+        if value == ".":
             return
         if not value or value.isspace():
             if self._version < (4, 5):
@@ -457,15 +501,13 @@ class _Records:
                 expected=definition.type,
             )
 
-    def _phase_sets(self, form: _Format, rows: list[list[str]]) -> None:
-        at = form.keys.index("PSL")
-        order = form.keys.index("PSO") if "PSO" in form.keys else -1
-        for row in rows:
-            if len(row) > at:
-                orders = row[order].split(",") if 0 < order < len(row) else []
-                rule = check_phase_sets(row[0], row[at].split(","), orders)
-                if rule:
-                    raise self._broken(f"in a sample, {rule}.")
+    def _phase_sets(self, form: _Format, values: list[str]) -> None:
+        named = dict(zip(form.keys, values, strict=False))
+        sets, orders = (named.get(key, "").split(",") for key in ("PSL", "PSO"))
+        if "PSL" in named:
+            rule = check_phase_sets(values[0], sets, orders if "PSO" in named else [])
+            if rule:
+                raise self._broken(f"in a sample, {rule}.")
 
     def _in_order(self, chrom: str, position: int) -> None:
         is_wrapped = chrom.startswith("<")
@@ -536,9 +578,7 @@ class _Order:
                 del self._variants[passed]
         return ""
 
-    def remember(
-        self, position: int, reference: str, allele: str, identifier: str
-    ) -> str | None:
+    def remember(self, position: int, reference: str, allele: str, identifier: str) -> str | None:
         """Return the identifier a variant of bases was given under before, None when it is new."""
         if not allele.isalpha():
             return None
@@ -592,7 +632,9 @@ def _count_fits(number: str, count: int, alleles: int, *, ploidy: int | None = N
     if number == "R":
         return count - 1 in counts
     if number == "G" and ploidy is not None:
-        return any(count == comb(n + p, p) for n in counts for p in ((ploidy,) if ploidy else (1, 2)))
+        return any(
+            count == comb(n + p, p) for n in counts for p in ((ploidy,) if ploidy else (1, 2))
+        )
     if number == "P" and ploidy:
         return count == ploidy
     return True
@@ -606,6 +648,15 @@ def _is_of_type(value: str, kind: str) -> bool:
     if kind == "Float":
         return _FLOAT.fullmatch(value) is not None
     return len(value) == 1 if kind == "Character" else True
+
+
+def _shape(line: bytes) -> str:
+    """Return a line with all digits taken for 0; its columns are those of the line."""
+    return line.translate(_TO_SHAPE).decode("latin-1")
+
+
+def _is_rememberable(shape: str) -> bool:
+    return _MANY_DIGITS not in shape
 
 
 def _is_quoted(value: str) -> bool:

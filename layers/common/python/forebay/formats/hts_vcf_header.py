@@ -182,7 +182,7 @@ class VcfHeader:
                 raise self._broken(
                     "the definition is not a list of key=value; a quotation mark may be missing"
                     " or too many, or a value hold a comma.",
-                    expected="key=value or key=\"text\", separated by commas",
+                    expected='key=value or key="text", separated by commas',
                 )
             key, text, listed, plain = match.groups()
             if key in items:
@@ -195,7 +195,9 @@ class VcfHeader:
 
     def _require(self, meta: _Meta, *keys: str) -> None:
         """Require keys in this order at the start, Description in quotation marks."""
-        if next(iter(meta.items), "") != keys[0] or [k for k in meta.items if k in keys] != list(keys):
+        if next(iter(meta.items), "") != keys[0] or [k for k in meta.items if k in keys] != list(
+            keys
+        ):
             raise self._broken("keys are missing or in another order.", expected=", ".join(keys))
         if "Description" in keys and "Description" not in meta.quoted:
             raise self._broken("the Description is not in quotation marks.")
@@ -307,7 +309,10 @@ class VcfHeader:
     def _meta(self, meta: _Meta) -> None:
         self._require(meta, "ID")
         number, kind, values = (meta.items.get(key, "") for key in ("Number", "Type", "Values"))
-        if not (_COUNT.fullmatch(number) or number in ("A", "G", "R", ".")) or kind not in INFO_TYPES:
+        if (
+            not (_COUNT.fullmatch(number) or number in ("A", "G", "R", "."))
+            or kind not in INFO_TYPES
+        ):
             raise self._broken("the Number or the Type does not exist.")
         if not values.startswith("["):
             raise self._broken("the Values are not in square brackets.", expected="[value, …]")

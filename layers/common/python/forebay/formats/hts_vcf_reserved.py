@@ -2,7 +2,14 @@
 
 from typing import Final, NamedTuple
 
-__all__ = ["FORMAT_TYPES", "INFO_TYPES", "Definition", "Version", "reserved_format", "reserved_info"]
+__all__ = [
+    "FORMAT_TYPES",
+    "INFO_TYPES",
+    "Definition",
+    "Version",
+    "reserved_format",
+    "reserved_info",
+]
 
 Version = tuple[int, int]
 

@@ -6,12 +6,14 @@ from typing import Final
 
 from forebay.formats.hts_vcf_reserved import Version
 
-__all__ = ["broken_structural_rule", "check_phase_sets"]
+__all__ = ["STRUCTURAL_KEYS", "TANDEM_REPEAT", "broken_structural_rule", "check_phase_sets"]
 
 _CLAIMS: Final = frozenset({"D", "J", "DJ", "."})
-_TANDEM_REPEAT: Final = "<CNV:TR>"
+TANDEM_REPEAT: Final = "<CNV:TR>"
 _INTERVALS: Final = ("CIPOS", "CIEND", "CILEN", "CICN")
 _QUADRUPLES: Final = ("MEINFO", "METRANS")
+STRUCTURAL_KEYS: Final = frozenset({*_INTERVALS, *_QUADRUPLES, "SVCLAIM"})
+"""INFO keys without which no rule here applies, tandem repeats aside."""
 
 _Info = dict[str, str]
 
@@ -24,7 +26,7 @@ def broken_structural_rule(alleles: list[str], info: _Info, version: Version) ->
     claims = _broken_claims(alleles, info)
     if claims:
         return claims
-    return _broken_repeats(info) if _TANDEM_REPEAT in alleles else ""
+    return _broken_repeats(info) if TANDEM_REPEAT in alleles else ""
 
 
 def _values(info: _Info, key: str) -> list[str]:

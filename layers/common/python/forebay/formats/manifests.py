@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from forebay.domain.checksum_names import is_checksum_name, sidecar_target
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import DIGEST_BYTES, Algorithm, normalise_digest
@@ -76,15 +77,6 @@ _NAMED_ALGORITHMS: Final = {
 # Checksums of 4 and 8 bytes are ambiguous and easily something else; they need a name.
 _SELF_EVIDENT: Final = (Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256, Algorithm.SHA512)
 
-_SIDECAR: Final = re.compile(
-    r"(?P<target>.+)\.(?P<algorithm>md5|sha1|sha256|sha512|crc32c?|crc64nvme)(?:sums?)?(?:\.txt)?",
-    re.IGNORECASE,
-)
-_LIST: Final = re.compile(
-    r"(?:sums?|(?:check|md5|sha1|sha256|sha512)[._-]?(?:check)?(?:sums?)?)"
-    r"(?:\.(?:txt|list|md5|sha1|sha256|sha512))?",
-    re.IGNORECASE,
-)
 _ALGORITHM_WORD: Final = re.compile(r"md5|sha1|sha256|sha512|crc32c|crc32|crc64nvme", re.IGNORECASE)
 
 _TAGGED: Final = re.compile(
@@ -214,25 +206,10 @@ def _bounded(findings: Sequence[Finding]) -> list[Finding]:
     return [*findings[: _FINDINGS_AT_MOST - 1], rest]
 
 
-def is_checksum_name(key: str) -> bool:
-    """Tell whether a key is named as a checksum file, as `x.md5`, `MD5.txt`, `SHA256SUMS` are."""
-    name = _base_name(key)
-    return _SIDECAR.fullmatch(name) is not None or _LIST.fullmatch(name) is not None
-
-
 def algorithm_from_name(key: str) -> Algorithm | None:
     """Return the algorithm that a checksum file's name speaks of, None if it names none."""
     words = _ALGORITHM_WORD.findall(_base_name(key)) if is_checksum_name(key) else []
     return _NAMED_ALGORITHMS[words[-1].lower()] if words else None
-
-
-def sidecar_target(key: str) -> str:
-    """Return the key that a sidecar named `<target>.<algorithm>` is about, empty for a list."""
-    name = _base_name(key)
-    match = _SIDECAR.fullmatch(name)
-    if match is None or _LIST.fullmatch(name):
-        return ""
-    return key[: len(key) - len(name) + match.end("target")]
 
 
 class _Parser:

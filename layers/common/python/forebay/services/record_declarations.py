@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from forebay.domain.arrivals import checksum_target, read_key
+from forebay.domain.arrivals import read_key
+from forebay.domain.checksum_names import sidecar_target
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.integrity import Digest, Witness, judge, merged
 from forebay.domain.objects import Kind, ObjectRecord, is_newer
@@ -138,7 +139,7 @@ def _sidecar_of(key: str, entries: Sequence[DeclaredEntry]) -> str:
     `reads.fastq.gz.md5` speaks of its neighbour whatever the file was called on its writer's
     machine; `sample.md5` is a list that happens to hold one line.
     """
-    target = checksum_target(key)
+    target = sidecar_target(key)
     if len(entries) != 1 or not target:
         return ""
     written = entries[0].path.rpartition("/")[2]

@@ -1,0 +1,115 @@
+"""What kind of file this is: by its first bytes, and by its name only where bytes cannot tell."""
+
+import re
+from enum import StrEnum
+from typing import Any, Final
+
+from isal import isal_zlib
+
+from forebay.formats.manifests import is_checksum_name
+
+__all__ = ["HEAD_BYTES", "FileKind", "recognise"]
+
+HEAD_BYTES: Final = 64 << 10
+_TEXT_BYTES: Final = 4096
+_GZIP: Final = b"\x1f\x8b"
+_INFLATE_ERROR: Any = isal_zlib.error
+_DICOM_AT: Final = 128
+
+
+class FileKind(StrEnum):
+    """Kinds of files that Forebay can judge, as `forebay inspect` names them."""
+
+    DICOM = "dicom"
+    FASTQ = "fastq"
+    SAM = "sam"
+    BAM = "bam"
+    CRAM = "cram"
+    VCF = "vcf"
+    BCF = "bcf"
+    RUN_INFO = "run_info"
+    RUN_PARAMETERS = "run_parameters"
+    SAMPLE_SHEET = "sample_sheet"
+    MANIFEST = "manifest"
+    UNKNOWN = "unknown"
+
+
+_BINARY: Final = (
+    (b"BAM\x01", FileKind.BAM),
+    (b"CRAM", FileKind.CRAM),
+    (b"BCF\x02", FileKind.BCF),
+    (b"BCF\x04", FileKind.BCF),
+)
+_SAM_HEADER: Final = re.compile(rb"@(?:HD|SQ|RG|PG|CO)\t")
+_SAM_RECORD: Final = re.compile(
+    rb"[^\t@\n][^\t\n]*\t\d+\t[^\t\n]+\t\d+\t\d+\t(?:\*|[0-9MIDNSHPX=]+)\t"
+)
+_FASTQ: Final = re.compile(rb"@[^\n]*\r?\n[A-Za-z.*=-]*\r?\n(?:\+|[A-Za-z.*=-]+\r?\n)")
+_RUN_INFO: Final = re.compile(rb"<RunInfo[\s>]")
+_RUN_PARAMETERS: Final = re.compile(rb"<RunParameters[\s>]", re.IGNORECASE)
+_SHEET: Final = re.compile(
+    rb'^(?:\xef\xbb\xbf)?"?\[(?:Header|Data|Settings|Reads|BCLConvert|Manifests)', re.MULTILINE
+)
+_NO_PREAMBLE: Final = re.compile(rb"\x02\x00[\x00-\x16]\x00(?:UL|OB|UI|SH)|\x08\x00[\x00-\x18]\x00")
+_NAMES: Final = (
+    (re.compile(r"\.(?:fastq|fq)(?:\.\w+)?$", re.IGNORECASE), FileKind.FASTQ),
+    (re.compile(r"\.g?vcf(?:\.b?gz)?$", re.IGNORECASE), FileKind.VCF),
+    (re.compile(r"\.bam$", re.IGNORECASE), FileKind.BAM),
+    (re.compile(r"\.cram$", re.IGNORECASE), FileKind.CRAM),
+    (re.compile(r"\.bcf$", re.IGNORECASE), FileKind.BCF),
+    (re.compile(r"\.sam(?:\.b?gz)?$", re.IGNORECASE), FileKind.SAM),
+    (re.compile(r"\.(?:dcm|dicom|ima)$|(?:^|/)DICOMDIR$", re.IGNORECASE), FileKind.DICOM),
+    (re.compile(r"(?:^|/)RunInfo[^/]*\.xml$", re.IGNORECASE), FileKind.RUN_INFO),
+    (re.compile(r"(?:^|/)RunParameters[^/]*\.xml$", re.IGNORECASE), FileKind.RUN_PARAMETERS),
+    (re.compile(r"(?:^|/)[^/]*sample_?sheet[^/]*\.csv$", re.IGNORECASE), FileKind.SAMPLE_SHEET),
+)
+
+
+def recognise(name: str, head: bytes) -> FileKind:
+    """Return the kind of a file from its name and its first `HEAD_BYTES` bytes.
+
+    The content decides where it can: a BAM named .txt is a BAM. A name decides for what cannot be
+    read at all, so that a broken FASTQ is judged as a FASTQ.
+    """
+    if head[_DICOM_AT : _DICOM_AT + 4] == b"DICM":
+        return FileKind.DICOM
+    if is_checksum_name(name):
+        return FileKind.MANIFEST
+    content = _inflated(head) if head.startswith(_GZIP) else head
+    return _by_content(content) or _by_name(name) or _by_looks(content) or FileKind.UNKNOWN
+
+
+def _by_content(content: bytes) -> FileKind | None:
+    for magic, kind in _BINARY:
+        if content.startswith(magic):
+            return kind
+    text = content[:_TEXT_BYTES].removeprefix(b"\xef\xbb\xbf")
+    if text.startswith((b"##fileformat=", b"#CHROM\t")):
+        return FileKind.VCF
+    if _SAM_HEADER.match(text):
+        return FileKind.SAM
+    if _RUN_INFO.search(text):
+        return FileKind.RUN_INFO
+    if _RUN_PARAMETERS.search(text):
+        return FileKind.RUN_PARAMETERS
+    return FileKind.SAMPLE_SHEET if _SHEET.search(text) else None
+
+
+def _by_name(name: str) -> FileKind | None:
+    return next((kind for pattern, kind in _NAMES if pattern.search(name)), None)
+
+
+def _by_looks(content: bytes) -> FileKind | None:
+    if _FASTQ.match(content):
+        return FileKind.FASTQ
+    if _SAM_RECORD.match(content):
+        return FileKind.SAM
+    return FileKind.DICOM if _NO_PREAMBLE.match(content) else None
+
+
+def _inflated(head: bytes) -> bytes:
+    try:
+        start: bytes = isal_zlib.decompressobj(wbits=31).decompress(head, _TEXT_BYTES)
+    except _INFLATE_ERROR:
+        return b""
+    return start
