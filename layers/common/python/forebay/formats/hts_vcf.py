@@ -197,10 +197,11 @@ class _Records:
             )
         chrom, text, _, reference, alternates, _, filters, info = fields[:_FIXED]
         position = self._position(text)
-        alleles = self._alleles.get(alternates)
         is_ambiguous = _BASES.fullmatch(reference) is None
-        if alleles is None or is_ambiguous:
+        if is_ambiguous:
             self._reference(reference)
+        alleles = self._alleles.get(alternates)
+        if alleles is None:
             alleles = self._alternates(alternates, is_ambiguous=is_ambiguous)
         self._site(fields, shapes)
         if filters not in self._filters:
@@ -247,8 +248,6 @@ class _Records:
             raise self._broken(f"{column} has a value twice.", expected="each value once")
 
     def _reference(self, text: str) -> None:
-        if _BASES.fullmatch(text):
-            return
         if text == ".":
             self._warn("REF is missing in a record; bcftools norm can fill it in.")
             return
@@ -381,9 +380,7 @@ class _Records:
         if key == "CIGAR" and not all(v == "." or _CIGAR.fullmatch(v) for v in values):
             raise self._broken("INFO: CIGAR is not a list of operations.")
 
-    def _samples(
-        self, text: str, samples: list[str], shapes: list[str], alleles: int
-    ) -> None:
+    def _samples(self, text: str, samples: list[str], shapes: list[str], alleles: int) -> None:
         form = self._formats.get(text) or self._format(text)
         if not form.keys:
             self._no_values(samples)
