@@ -11,6 +11,7 @@ from forebay_cli.commands.demo import demo
 from forebay_cli.commands.doctor import doctor
 from forebay_cli.commands.down import down
 from forebay_cli.commands.find import find
+from forebay_cli.commands.inspect import inspect
 from forebay_cli.commands.logs import logs
 from forebay_cli.commands.show import show
 from forebay_cli.commands.status import status
@@ -18,7 +19,7 @@ from forebay_cli.commands.up import up
 from forebay_cli.commands.upload import upload
 from forebay_cli.failures import CommandError
 
-COMMANDS: Final = (demo, up, down, doctor, upload, status, show, find, logs)
+COMMANDS: Final = (demo, up, down, doctor, inspect, upload, status, show, find, logs)
 
 
 class ForebayGroup(click.Group):

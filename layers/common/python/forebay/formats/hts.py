@@ -3,8 +3,9 @@
 What a file is its content says, not its name: BAM, CRAM, SAM, VCF and BCF, compressed or not.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from forebay.domain.alignments import AlignmentFile, Reference
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
@@ -33,6 +34,7 @@ _QUEUED_TEXTS: Final = 16
 _PIECE_BYTES: Final = 256 << 10
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _MAGIC_BYTES: Final = 6
+_SUFFIX: Final = re.compile(r"\.(bam|cram|sam|bcf|vcf)(?:\.(?:gz|bgz|bgzf|bz2))?$", re.IGNORECASE)
 _INDEX_MAGIC: Final = (
     (b"BAI\x01", "a BAM index"),
     (b"CSI\x01", "a CSI index"),
@@ -47,17 +49,20 @@ _FOREIGN_MAGIC: Final = (
 )
 _BOM: Final = b"\xef\xbb\xbf"
 _SAM_COLUMNS: Final = 11
-
-
-class _Parser(Protocol):
-    """Takes content in pieces; raises RefusedError at the first rule broken."""
-
-    def feed(self, text: bytes) -> None: ...
-
-    def finish(self) -> None: ...
+_FIRST_LINE_BYTES: Final = 64 << 10
+_VCF_STARTS: Final = (b"##", b"#CHROM", _BOM + b"##")
+_SAM_STARTS: Final = (b"@HD\t", b"@SQ\t", b"@RG\t", b"@PG\t", b"@CO")
+_KNOWN_STARTS: Final = (BAM_MAGIC, BCF_MAGIC, CRAM_MAGIC, *_VCF_STARTS, *_SAM_STARTS)
 
 
 _Known = BamRecords | BcfRecords | CramContainers | SamText | VcfText
+_KINDS: Final[dict[type, str]] = {
+    BamRecords: "BAM",
+    BcfRecords: "BCF",
+    CramContainers: "CRAM",
+    SamText: "SAM",
+    VcfText: "VCF",
+}
 
 
 def inspect_hts(
@@ -69,7 +74,7 @@ def inspect_hts(
     """Inspect a SAM, BAM, CRAM, VCF or BCF file given as the stream of its stored bytes.
 
     Every chunk is taken, whatever the content turns out to be, so the digests always cover the
-    whole file. `name` is the file's name, for messages only.
+    whole file. `name` is the file's name; a warning says when it promises another format.
     """
     stored = MultiDigest(algorithms)
     with HashThread() as hashing, HashThread(queued=_QUEUED_TEXTS) as parsing:
@@ -123,7 +128,7 @@ class _Content:
             return Verdict.INVALID, None, (_EMPTY_OBJECT,)
         refusal, verdict = self._recognised.finding, self._recognised.verdict
         # Damaged compressed data also shows as damaged content; the cause is the better reason.
-        if self._inflater is not None and self._inflater.finding and not self._recognised.gave_up:
+        if self._inflater is not None and self._inflater.finding and not self._is_decided():
             refusal, verdict = self._inflater.finding, Verdict.INVALID
         is_bgzf = self._inflater is not None and self._inflater.is_bgzf
         if refusal is None and is_bgzf and self._end != BGZF_EOF:
@@ -153,7 +158,7 @@ class _Content:
             self._parsing.submit(self._recognised.feed, text)
 
     def _texts(self, chunk: bytes) -> Iterator[bytes]:
-        if self._recognised.gave_up:
+        if self._is_decided():
             return
         if self._inflater is None:
             for at in range(0, len(chunk), _PIECE_BYTES):
@@ -161,21 +166,33 @@ class _Content:
             return
         for text in self._inflater.feed(chunk):
             yield text
-            # What cannot be read further may be a decompression bomb.
-            if self._recognised.gave_up:
+            if self._is_decided():
                 return
+
+    def _is_decided(self) -> bool:
+        """Tell whether the content is refused whatever follows.
+
+        BGZF blocks are whole and verified before their text is seen, so a broken rule is a broken
+        rule. Text of plain gzip is seen before its checksum is; damage found later explains more.
+        But what exceeds a bound may be a decompression bomb and is not inflated to its end.
+        """
+        refusal = self._recognised.refusal_of_content
+        if refusal is None:
+            return False
+        is_verified = self._inflater is None or self._inflater.is_bgzf
+        return is_verified or refusal.code is ReasonCode.LIMIT_EXCEEDED
 
 
 class _Recogniser:
     """Chooses the parser by the first bytes of the content and keeps the first refusal.
 
-    `gave_up` says that the content exceeds a bound, so that whoever produces it can stop.
+    `refusal_of_content` is set only when what was read is wrong, not when its end comes too early.
     """
 
     def __init__(self, name: str) -> None:
         self.finding: Finding | None = None
         self.verdict = Verdict.INVALID
-        self.gave_up = False
+        self.refusal_of_content: Finding | None = None
         self._name = name
         self._start = b""
         self._parser: _Known | None = None
@@ -186,10 +203,11 @@ class _Recogniser:
             return
         if self._parser is None:
             self._start += text
-            if len(self._start) < _MAGIC_BYTES:
+            if not _is_enough(self._start):
                 return
             text = self._start
         self._guarded(lambda: self._feed(text))
+        self.refusal_of_content = self.finding
 
     def finish(self) -> None:
         """Say that the content ends here."""
@@ -216,6 +234,9 @@ class _Recogniser:
         if compression in ("gzip", "bzip2"):
             warnings.append(_PLAIN_GZIP)
         eof = True if compression == "bgzf" else None
+        kind = _kind(parser)
+        if _named_kind(self._name) not in ("", kind):
+            warnings.append(_misnamed(kind))
         if isinstance(parser, BcfRecords | VcfText):
             return _variants(parser, compression, eof=eof), tuple(warnings)
         record = _alignments(parser, compression, eof=eof)
@@ -225,7 +246,7 @@ class _Recogniser:
 
     def _feed(self, text: bytes) -> None:
         if self._parser is None:
-            self._parser = _parser_for(self._start, self._name)
+            self._parser = _parser_for(self._start)
             self._start = b""
         self._parser.feed(text)
 
@@ -240,7 +261,6 @@ class _Recogniser:
             step()
         except RefusedError as error:
             self.finding, self.verdict = error.finding, error.verdict
-            self.gave_up = True
 
 
 def _compression(inflater: Inflater | Bunzipper | None) -> str:
@@ -251,7 +271,7 @@ def _compression(inflater: Inflater | Bunzipper | None) -> str:
     return "bgzf" if inflater.is_bgzf else "gzip"
 
 
-def _parser_for(start: bytes, name: str) -> _Known:
+def _parser_for(start: bytes) -> _Known:
     for magic, kind in _INDEX_MAGIC:
         if start.startswith(magic):
             raise _index(kind)
@@ -264,17 +284,33 @@ def _parser_for(start: bytes, name: str) -> _Known:
         return BcfRecords()
     if start.startswith(CRAM_MAGIC):
         return CramContainers()
-    if start.startswith((b"##", b"#CHROM", _BOM + b"##")):
+    if start.startswith(_VCF_STARTS):
         return VcfText()
-    line, _, _ = start.partition(b"\n")
-    if start.startswith((b"@HD\t", b"@SQ\t", b"@RG\t", b"@PG\t", b"@CO")) or _is_record(start):
+    if start.startswith(_SAM_STARTS) or _is_record(start):
         return SamText()
-    del line, name
     raise _unknown()
 
 
+def _kind(parser: _Known) -> str:
+    return _KINDS[type(parser)]
+
+
+def _named_kind(name: str) -> str:
+    match = _SUFFIX.search(name)
+    return match[1].upper() if match else ""
+
+
+def _is_enough(start: bytes) -> bool:
+    """Tell whether content can be recognised: a SAM record without header needs a whole line."""
+    return (
+        len(start) >= _FIRST_LINE_BYTES
+        or (len(start) >= _MAGIC_BYTES and b"\n" in start)
+        or (len(start) >= _MAGIC_BYTES and start.startswith(_KNOWN_STARTS))
+    )
+
+
 def _is_record(start: bytes) -> bool:
-    line, _, _ = start.partition(b"\n")
+    line, _, _ = start[:_FIRST_LINE_BYTES].partition(b"\n")
     return line.count(b"\t") >= _SAM_COLUMNS - 1
 
 
@@ -284,13 +320,10 @@ def _alignments(
     header: SamHeader = parser.header
     references = _references(parser)
     version = header.version
-    name = "SAM"
     if isinstance(parser, CramContainers):
-        name, version, compression, eof = "CRAM", parser.version, "cram", parser.eof
-    elif isinstance(parser, BamRecords):
-        name = "BAM"
+        version, compression, eof = parser.version, "cram", parser.eof
     return AlignmentFile(
-        format=name,
+        format=_kind(parser),
         version=version,
         sort_order=header.sort_order,
         references=references,
@@ -313,7 +346,7 @@ def _references(parser: BamRecords | CramContainers | SamText) -> tuple[Referenc
 def _variants(parser: BcfRecords | VcfText, compression: str, *, eof: bool | None) -> VariantFile:
     header = parser.header
     return VariantFile(
-        format="VCF" if isinstance(parser, VcfText) else "BCF",
+        format=_kind(parser),
         file_format=header.file_format,
         samples=header.samples,
         contigs=header.references,
@@ -349,6 +382,15 @@ _PLAIN_GZIP: Final = suspect(
     expected="BGZF blocks",
     found="another compression",
 )
+
+
+def _misnamed(kind: str) -> Finding:
+    return suspect(
+        ReasonCode.FORMAT_MISLABELED,
+        f"The content is {kind}, but the name says otherwise; programs that trust it will fail.",
+        at="byte 0",
+        expected=f"a name that ends in .{kind.lower()}",
+    )
 
 
 def _not_bgzf(kind: str) -> RefusedError:

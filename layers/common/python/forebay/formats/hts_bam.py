@@ -252,7 +252,8 @@ class BamRecords:
         counts = data[at[:, None] + np.arange(4, 8)].view("<u4").ravel().astype(np.int64)
         elements = _ELEMENT_BYTES[data[at + 3]]
         self._tag_holds(elements > 0, owners)
-        return 5 + counts * elements
+        sizes: Numbers = 5 + counts * elements
+        return sizes
 
     def _tag_holds(self, holds: Flags, owners: Numbers) -> None:
         if not holds.all():
@@ -323,13 +324,7 @@ def _bounded(value: int, limit: int, what: str) -> int:
 
 def _odd_size(record: int, size: int) -> RefusedError:
     if size > _MAX_RECORD_BYTES:
-        return refused(
-            ReasonCode.LIMIT_EXCEEDED,
-            f"Record {record} claims {size} bytes, more than any read; the file is damaged.",
-            at=f"record {record}",
-            expected=f"at most {_MAX_RECORD_BYTES} bytes",
-            found=str(size),
-        )
+        return _broken(record, f"it claims {size} bytes, more than any read")
     return _broken(record, "its size is smaller than a record can be")
 
 

@@ -174,9 +174,10 @@ class CramContainers:
         length = int.from_bytes((yield 4), "little", signed=True)
         # Whatever comes next belongs to this container, so the file must not end here.
         self._left_bytes = 1 << 62
-        values = []
-        for _ in range(4):
-            values.append((yield from self._itf8()))
+        reference = yield from self._itf8()
+        start = yield from self._itf8()
+        span = yield from self._itf8()
+        records = yield from self._itf8()
         yield from self._ltf8() if self._major > 2 else self._itf8()
         yield from self._ltf8()
         blocks = yield from self._itf8()
@@ -185,10 +186,11 @@ class CramContainers:
             raise self._broken(began, "its header claims sizes no container has")
         landmarks = []
         for _ in range(count):
-            landmarks.append((yield from self._itf8()))
+            landmark = yield from self._itf8()
+            landmarks.append(landmark)
         if self._major > 2:
             yield from self._checksum(began, "container header")
-        container = _Container(length, *values, blocks, tuple(landmarks))
+        container = _Container(length, reference, start, span, records, blocks, tuple(landmarks))
         if container.records < 0 or (container.reference >= len(self.references) > 0):
             raise self._broken(began, "its header names a reference or a count that cannot be")
         return container
@@ -259,8 +261,8 @@ class CramContainers:
             blocks = reader.itf8()
         except IndexError:
             raise self._broken(began, "the header of a slice is too short") from None
-        is_known = reference in (-1, _MULTIPLE_REFERENCES) or 0 <= reference
-        if not is_known or reference >= len(self.references) > 0 or records < 0 or blocks < 0:
+        is_known = reference >= _MULTIPLE_REFERENCES and not reference >= len(self.references) > 0
+        if not is_known or records < 0 or blocks < 0:
             raise self._broken(began, "the header of a slice has impossible numbers")
         if start < 0 or span < 0:
             raise self._broken(began, "a slice has a negative position")

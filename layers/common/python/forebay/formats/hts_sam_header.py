@@ -38,11 +38,14 @@ _RULES: Final = {
     "PG": {},
 }
 _REQUIRED: Final = {"HD": ("VN",), "SQ": ("SN", "LN"), "RG": ("ID",), "PG": ("ID",)}
-_KNOWN_PLATFORMS: Final = frozenset(
-    "CAPILLARY DNBSEQ ELEMENT HELICOS ILLUMINA IONTORRENT LS454 ONT PACBIO SINGULAR SOLID ULTIMA".split()
+_PLATFORMS: Final = re.compile(
+    r"(?:CAPILLARY|DNBSEQ|ELEMENT|HELICOS|ILLUMINA|IONTORRENT|LS454|ONT|PACBIO|SINGULAR|SOLID"
+    r"|ULTIMA)?",
+    re.IGNORECASE,
 )
 # What else the specification bounds; tools write other values, and nothing depends on them.
 _USUAL: Final = {
+    ("RG", "PL"): _PLATFORMS,
     ("RG", "PI"): re.compile(r"[0-9]+"),
     ("RG", "DT"): re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}(?:[T ].*)?"),
 }
@@ -171,8 +174,6 @@ class SamHeader:
         tags = line.tags
         if tags["ID"] in self.read_groups:
             raise _broken("two @RG lines have the same ID.", line.at)
-        if tags.get("PL", "ILLUMINA").upper() not in _KNOWN_PLATFORMS:
-            self._warn(_unusual("RG", "PL"), at=line.at)
         self.read_groups[tags["ID"]] = ReadGroup(
             id=tags["ID"],
             sample=tags.get("SM", ""),

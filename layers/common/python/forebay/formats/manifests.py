@@ -61,6 +61,11 @@ class ParsedManifest:
     entries: tuple[ManifestEntry, ...]
     findings: tuple[Finding, ...] = ()
 
+    def as_metadata(self) -> dict[str, Any]:
+        """Return the JSON shape that `forebay inspect` prints."""
+        algorithms = sorted({entry.algorithm.value for entry in self.entries})
+        return {"entries": len(self.entries), "algorithms": algorithms}
+
 
 _NAMED_ALGORITHMS: Final = {
     "md5": Algorithm.MD5,

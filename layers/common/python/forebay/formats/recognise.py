@@ -44,7 +44,18 @@ _SAM_HEADER: Final = re.compile(rb"@(?:HD|SQ|RG|PG|CO)\t")
 _SAM_RECORD: Final = re.compile(
     rb"[^\t@\n][^\t\n]*\t\d+\t[^\t\n]+\t\d+\t\d+\t(?:\*|[0-9MIDNSHPX=]+)\t"
 )
-_FASTQ: Final = re.compile(rb"@[^\n]*\r?\n[A-Za-z.*=-]*\r?\n(?:\+|[A-Za-z.*=-]+\r?\n)")
+# Two records' worth of shape: a name, bases, and whatever follows; blank lines may come first.
+_FASTQ: Final = re.compile(rb"(?:\s*\n)?@\S[^\n]*\r?\n[A-Za-z.*=-]+\r?\n[^\t\n]")
+# Digests as coreutils, BSD and base64 writers put them, hashdeep, SFV, and tables with a heading.
+_MANIFEST: Final = re.compile(
+    rb"\\?[0-9A-Fa-f]{32,128}(?:[ \t][^\n]+)?(?:\r?\n|$)"
+    rb"|[0-9A-Za-z+/]{22,88}={0,2}[ \t][ *]?[^\n]+(?:\r?\n|$)"
+    rb"|(?:MD5|SHA-?\d+)[^\n]*\([^\n]+\) ?= ?[0-9A-Fa-f]{32}"
+    rb"|%%%% HASHDEEP-"
+    rb"|;[^\n]*\n"
+    rb"|[^\n]*\t(?:md5|sha1|sha256|sha512)(?:sum)?[\t\r\n]",
+    re.IGNORECASE,
+)
 _RUN_INFO: Final = re.compile(rb"<RunInfo[\s>]")
 _RUN_PARAMETERS: Final = re.compile(rb"<RunParameters[\s>]", re.IGNORECASE)
 _SHEET: Final = re.compile(
@@ -53,7 +64,8 @@ _SHEET: Final = re.compile(
 _NO_PREAMBLE: Final = re.compile(rb"\x02\x00[\x00-\x16]\x00(?:UL|OB|UI|SH)|\x08\x00[\x00-\x18]\x00")
 _NAMES: Final = (
     (re.compile(r"\.(?:fastq|fq)(?:\.\w+)?$", re.IGNORECASE), FileKind.FASTQ),
-    (re.compile(r"\.g?vcf(?:\.b?gz)?$", re.IGNORECASE), FileKind.VCF),
+    (re.compile(r"\.g?vcf(?:\.\w+)*$", re.IGNORECASE), FileKind.VCF),
+    (re.compile(r"\.sfv$", re.IGNORECASE), FileKind.MANIFEST),
     (re.compile(r"\.bam$", re.IGNORECASE), FileKind.BAM),
     (re.compile(r"\.cram$", re.IGNORECASE), FileKind.CRAM),
     (re.compile(r"\.bcf$", re.IGNORECASE), FileKind.BCF),
@@ -61,7 +73,10 @@ _NAMES: Final = (
     (re.compile(r"\.(?:dcm|dicom|ima)$|(?:^|/)DICOMDIR$", re.IGNORECASE), FileKind.DICOM),
     (re.compile(r"(?:^|/)RunInfo[^/]*\.xml$", re.IGNORECASE), FileKind.RUN_INFO),
     (re.compile(r"(?:^|/)RunParameters[^/]*\.xml$", re.IGNORECASE), FileKind.RUN_PARAMETERS),
-    (re.compile(r"(?:^|/)[^/]*sample_?sheet[^/]*\.csv$", re.IGNORECASE), FileKind.SAMPLE_SHEET),
+    (
+        re.compile(r"(?:^|/)[^/]*sample_?sheet[^/]*\.csv[^/]*$", re.IGNORECASE),
+        FileKind.SAMPLE_SHEET,
+    ),
 )
 
 
@@ -71,11 +86,11 @@ def recognise(name: str, head: bytes) -> FileKind:
     The content decides where it can: a BAM named .txt is a BAM. A name decides for what cannot be
     read at all, so that a broken FASTQ is judged as a FASTQ.
     """
-    if head[_DICOM_AT : _DICOM_AT + 4] == b"DICM":
-        return FileKind.DICOM
     if is_checksum_name(name):
         return FileKind.MANIFEST
     content = _inflated(head) if head.startswith(_GZIP) else head
+    if content[_DICOM_AT : _DICOM_AT + 4] == b"DICM":
+        return FileKind.DICOM
     return _by_content(content) or _by_name(name) or _by_looks(content) or FileKind.UNKNOWN
 
 
@@ -104,6 +119,8 @@ def _by_looks(content: bytes) -> FileKind | None:
         return FileKind.FASTQ
     if _SAM_RECORD.match(content):
         return FileKind.SAM
+    if _MANIFEST.match(content) and b"\0" not in content[:_TEXT_BYTES]:
+        return FileKind.MANIFEST
     return FileKind.DICOM if _NO_PREAMBLE.match(content) else None
 
 

@@ -1,0 +1,1 @@
+"""`forebay inspect`: the parsers of the cloud, run where the files are."""

@@ -1,0 +1,61 @@
+"""Which files to judge: those that were named, and those in folders that were named."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_BAG_DECLARATION: Final = "bagit.txt"
+_PAYLOAD: Final = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Files in a stable order, and the folders among them that are BagIt bags."""
+
+    files: tuple[Path, ...]
+    bags: tuple[Path, ...]
+
+
+def find_files(paths: Iterable[Path]) -> Found:
+    """Walk paths; hidden files and links to folders are left out.
+
+    The tag files of a bag are judged with the bag, not by themselves.
+    """
+    files: dict[Path, None] = {}
+    bags: dict[Path, None] = {}
+    for path in paths:
+        for file in _walk(path) if path.is_dir() else (path,):
+            files[file] = None
+            if folder := _bag_of(file, path):
+                bags[folder] = None
+    judged = [file for file in files if not _is_tag_file(file, bags)]
+    return Found(tuple(judged), tuple(bags))
+
+
+def files_of_bag(folder: Path) -> dict[str, Path]:
+    """Return every file of a bag by its path within."""
+    return {file.relative_to(folder).as_posix(): file for file in _walk(folder)}
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(parent) / name
+
+
+def _bag_of(file: Path, named: Path) -> Path | None:
+    """Return the bag a file makes its folder: by declaration, or by manifest beside a payload."""
+    if not named.is_dir():
+        return None
+    is_manifest = file.name.startswith("manifest-") and file.suffix == ".txt"
+    if file.name == _BAG_DECLARATION or (is_manifest and (file.parent / _PAYLOAD).is_dir()):
+        return file.parent
+    return None
+
+
+def _is_tag_file(file: Path, bags: Iterable[Path]) -> bool:
+    return any(file.is_relative_to(bag) and not file.is_relative_to(bag / _PAYLOAD) for bag in bags)
