@@ -9,13 +9,27 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from forebay.formats.digests import HashThread
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["NameCensus", "Origin", "parse_read_name"]
+__all__ = ["HeadLines", "NameCensus", "Origin", "gather_rows", "parse_read_name"]
+
+Bytes = NDArray[np.uint8]
+Words = NDArray[np.uint64]
+Offsets = NDArray[np.intp]
+Flags = NDArray[np.bool_]
 
 UNKNOWN: Final = "unknown"
 # Beyond this many different origins a file is a mixture whose full list helps nobody.
 _MAX_ORIGINS: Final = 64
+# Bounds the memory that one long line among many short ones takes.
+_MATRIX_BYTES: Final = 4 << 20
+_WORD_BYTES: Final = 8
+_TAB: Final = 9
+_SPACE: Final = 32
+_SLASH: Final = 47
+_COLON: Final = 58
+_DELETE: Final = 127
 # Names without a prefix in common are looked at one by one; as many as this tell all there is.
 _MAX_EXAMINED: Final = 20_000
 
@@ -65,7 +79,6 @@ _DIALECTS: Final = (
     ("nanopore", _NANOPORE),
     ("ion-torrent", _ION),
 )
-_COMMENT: Final = re.compile(rb"[ \t][^\n]*")
 _ELEMENT_INSTRUMENT: Final = re.compile(rb"AV\d{6}")
 _MATE_IN_COMMENT: Final = frozenset({"illumina-1.8", "element"})
 
@@ -85,37 +98,87 @@ def parse_read_name(name: bytes) -> Origin:
     return _UNKNOWN_ORIGIN
 
 
+def gather_rows(text: Bytes, starts: Offsets, width: int) -> Bytes:
+    """Return `width` characters from each of the ascending starts, one row each.
+
+    Rows that reach beyond the end of the text are filled with NUL.
+    """
+    if (missing := int(starts[-1]) + width - len(text)) > 0:
+        text = np.concatenate((text, np.zeros(missing, dtype=np.uint8)))
+    # A row is one item of this view, so that numpy copies it as a whole.
+    windows: NDArray[np.void] = np.ndarray(
+        (len(text) - width + 1,), dtype=f"V{width}", buffer=text, strides=(1,)
+    )
+    return windows[starts].view(np.uint8).reshape(len(starts), width)
+
+
+def columns_below(lengths: Offsets, width: int) -> Flags:
+    """Return a matrix that tells which columns belong to a row of the given length."""
+    small = np.min_scalar_type(width)
+    inside: Flags = np.arange(width, dtype=small) < lengths.astype(small)[:, np.newaxis]
+    return inside
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLines:
+    """First lines of records, `@` included: where they start in a text, and how long they are.
+
+    `may_have_controls` is False when the text is known to hold no control character but line feeds.
+    """
+
+    text: Bytes
+    starts: Offsets
+    lengths: Offsets
+    may_have_controls: bool = True
+
+    def split(self) -> "tuple[HeadLines, ...]":
+        """Return the lines in groups of alike length, so that a matrix of each group is small."""
+        reads = len(self.starts)
+        if reads == 1 or reads * int(np.max(self.lengths)) <= _MATRIX_BYTES:
+            return (self,)
+        parts = (slice(0, reads // 2), slice(reads // 2, reads))
+        return tuple(
+            group
+            for part in parts
+            for group in HeadLines(
+                self.text, self.starts[part], self.lengths[part], self.may_have_controls
+            ).split()
+        )
+
+    def rows(self) -> Bytes:
+        """Return the lines as rows of whole words; what follows a line stands behind it."""
+        return gather_rows(self.text, self.starts, _whole_words(self.lengths))
+
+    def at(self, columns: Offsets) -> Bytes:
+        """Return one character of each line."""
+        return self.text.take(self.starts + columns, mode="clip")
+
+    def first(self, index: int, length: int) -> bytes:
+        """Return the first characters of one line."""
+        start = self.starts[index]
+        return self.text[start : start + length].tobytes()
+
+
 class NameCensus:
     """Takes all read names of a file, in order; the answer does not depend on the batches.
 
-    The names digest goes over the names without comment and mate suffix, one a line.
+    The names digest is the SHA-256 of the names, with `@`, without comment and mate suffix, each
+    filled up with one to eight NULs to a multiple of eight bytes.
     """
 
-    def __init__(self, hashing: HashThread) -> None:
+    def __init__(self) -> None:
         self.origins: dict[Origin, None] = {}
         self.read_numbers: set[str] = set()
         self.has_many_origins = False
-        self._hashing = hashing
         self._sha256 = hashlib.sha256()
         self._reads = 0
         self._examined = 0
         self._pairs_match = True
         self._waiting_for_mate = b""
 
-    def take(self, heads: bytes, reads: int) -> None:
-        """Count head lines, with their `@` and line feeds."""
-        names, shared_comment = _without_comments(heads)
-        self._count_origins(names, reads)
-        if any(each.dialect in _MATE_IN_COMMENT for each in self.origins):
-            self._find_mates(shared_comment or heads, b" %s:", 1 if shared_comment else reads)
-        if b"/" in names:
-            self._find_mates(names, b"/%s\n", reads)
-        if b"/" in names:
-            names = names.replace(b"/1\n", b"\n").replace(b"/2\n", b"\n")
-        self._hashing.submit(self._sha256.update, names)
-        if self._pairs_match:
-            self._match_pairs(names)
-        self._reads += reads
+    def take(self, heads: HeadLines) -> bool:
+        """Count head lines; False when one has characters that are not printable ASCII."""
+        return all(map(self._take_alike, heads.split()))
 
     @property
     def is_interleaved(self) -> bool:
@@ -123,23 +186,39 @@ class NameCensus:
         return self._pairs_match and self._reads > 0 and self._reads % 2 == 0
 
     def digest(self) -> str:
-        """Return the hex names digest; call when the hashing is done."""
+        """Return the hex names digest."""
         return self._sha256.hexdigest()
 
     def values(self, field: str) -> tuple[str, ...]:
         """Return the different values of a field of `Origin`, sorted, without the empty one."""
         return tuple(sorted({getattr(origin, field) for origin in self.origins} - {""}))
 
-    def _count_origins(self, names: bytes, reads: int) -> None:
+    def _take_alike(self, heads: HeadLines) -> bool:
+        rows = heads.rows()
+        if not _are_printable(rows, heads):
+            return False
+        lengths = _name_lengths(rows, heads)
+        self._count_origins(rows, heads, lengths)
+        if any(each.dialect in _MATE_IN_COMMENT for each in self.origins):
+            self._find_mates(heads, lengths + 1, is_mate=heads.at(lengths + 2) == _COLON)
+        lengths = self._without_mates(heads, lengths)
+        width = _whole_words(lengths)
+        names = (rows[:, :width] * columns_below(lengths, width)).view(np.uint64)
+        self._add_to_digest(names, lengths)
+        if self._pairs_match:
+            self._match_pairs(names)
+        self._reads += len(names)
+        return True
+
+    def _count_origins(self, rows: Bytes, heads: HeadLines, lengths: Offsets) -> None:
         if self.has_many_origins or self._examined == _MAX_EXAMINED:
             return
-        lines = b"\n" + names
-        # Nearly every file has one origin: one scan instead of one match per read.
-        known = sum(lines.count(b"\n" + each.prefix) for each in self.origins if each.prefix)
-        if known == reads:
-            return
         prefixes = tuple(each.prefix for each in self.origins if each.prefix)
-        for name in names.splitlines():
+        is_new = np.ones(len(rows), dtype=np.bool_)
+        for prefix in prefixes:
+            is_new &= ~_start_with(rows.view(np.uint64), prefix)
+        for index in np.flatnonzero(is_new).tolist():
+            name = heads.first(index, int(lengths[index]))
             if prefixes and name.startswith(prefixes):
                 continue
             if self._examined == _MAX_EXAMINED:
@@ -153,33 +232,70 @@ class NameCensus:
                     self.has_many_origins = True
                     return
 
-    def _find_mates(self, text: bytes, form: bytes, reads: int) -> None:
-        # Once all reads are accounted for there is no need to look for other mates.
-        for number in sorted("1234", key=lambda number: number not in self.read_numbers):
-            if count := text.count(form % number.encode()):
-                self.read_numbers.add(number)
-                reads -= count
-                if reads <= 0:
-                    return
+    def _find_mates(self, heads: HeadLines, columns: Offsets, *, is_mate: Flags) -> None:
+        digits = heads.at(columns)
+        for digit in "1234":
+            if digit not in self.read_numbers and np.any(is_mate & (digits == ord(digit))):
+                self.read_numbers.add(digit)
 
-    def _match_pairs(self, bare: bytes) -> None:
-        names = bare.split(b"\n")
-        names.pop()
+    def _without_mates(self, heads: HeadLines, lengths: Offsets) -> Offsets:
+        """Return the lengths of names without `/1` and `/2`."""
+        is_mate = heads.at(lengths - 2) == _SLASH
+        if not np.any(is_mate):
+            return lengths
+        self._find_mates(heads, lengths - 1, is_mate=is_mate)
+        digits = heads.at(lengths - 1)
+        is_mate &= (digits == ord("1")) | (digits == ord("2"))
+        return lengths - 2 * is_mate
+
+    def _add_to_digest(self, names: Words, lengths: Offsets) -> None:
+        words = lengths // _WORD_BYTES + 1
+        if int(np.min(words)) < names.shape[1]:
+            names = names[columns_below(words, names.shape[1])]
+        self._sha256.update(names)
+
+    def _match_pairs(self, names: Words) -> None:
         if self._waiting_for_mate:
-            names.insert(0, self._waiting_for_mate)
-        self._waiting_for_mate = names.pop() if len(names) % 2 else b""
-        self._pairs_match = names[0::2] == names[1::2]
+            if self._waiting_for_mate != _name(names[0]):
+                self._pairs_match = False
+            names = names[1:]
+        is_odd = len(names) % 2
+        self._waiting_for_mate = _name(names[-1]) if is_odd else b""
+        seconds = names[1::2]
+        self._pairs_match &= np.array_equal(names[0 : 2 * len(seconds) : 2], seconds)
 
 
-def _without_comments(heads: bytes) -> tuple[bytes, bytes]:
-    """Return head lines without what follows the first blank, and their comment if shared."""
-    if b"\t" not in heads:
-        at = heads.find(b" ")
-        if at < 0:
-            return heads, b""
-        # Reads of one sample mostly share one comment.
-        comment = heads[at : heads.index(b"\n", at) + 1]
-        bare = heads.replace(comment, b"\n")
-        if b" " not in bare:
-            return bare, comment
-    return _COMMENT.sub(b"", heads), b""
+def _whole_words(lengths: Offsets) -> int:
+    """Return the multiple of eight that is more than all lengths."""
+    return (int(np.max(lengths)) // _WORD_BYTES + 1) * _WORD_BYTES
+
+
+def _name(words: Words) -> bytes:
+    return words.tobytes().rstrip(b"\0")
+
+
+def _are_printable(rows: Bytes, heads: HeadLines) -> bool:
+    """Tell whether lines hold nothing but printable characters and tabs."""
+    if not heads.may_have_controls and int(np.max(rows)) < _DELETE:
+        return True
+    is_bad = ((rows < _SPACE) & (rows != _TAB)) | (rows >= _DELETE)
+    return not np.any(is_bad & columns_below(heads.lengths, rows.shape[1]))
+
+
+def _name_lengths(rows: Bytes, heads: HeadLines) -> Offsets:
+    """Return how long each line is up to its first blank."""
+    is_blank = rows == _SPACE
+    if heads.may_have_controls:
+        is_blank |= rows == _TAB
+    first = is_blank.argmax(axis=1)
+    return np.where((first > 0) & (first < heads.lengths), first, heads.lengths)
+
+
+def _start_with(rows: Words, prefix: bytes) -> Flags:
+    size = (len(prefix) + _WORD_BYTES - 1) // _WORD_BYTES
+    matches = np.full(len(rows), size <= rows.shape[1])
+    masks = np.frombuffer((b"\xff" * len(prefix)).ljust(size * _WORD_BYTES, b"\0"), dtype=np.uint64)
+    wanted = np.frombuffer(prefix.ljust(size * _WORD_BYTES, b"\0"), dtype=np.uint64)
+    for column in range(min(size, rows.shape[1])):
+        matches &= rows[:, column] & masks[column] == wanted[column]
+    return matches
