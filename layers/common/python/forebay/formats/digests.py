@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 from forebay.domain.integrity import DIGEST_BYTES, Algorithm, Digest, Witness
 
-__all__ = ["HashThread", "MultiDigest", "can_compute", "digest_chunks"]
+__all__ = ["WorkerThread", "MultiDigest", "can_compute", "digest_chunks"]
 
 _HASHLIB: Final = frozenset({Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256, Algorithm.SHA512})
 _AWSCRT: Final = {Algorithm.CRC32C: "crc32c", Algorithm.CRC64NVME: "crc64nvme"}
@@ -62,7 +62,7 @@ class MultiDigest:
         )
 
 
-class HashThread:
+class WorkerThread:
     """Runs calls that take data in order on one worker thread, at most `queued` chunks behind.
 
     hashlib, isal and numpy release the interpreter lock, so hashing overlaps with reading on. The
@@ -121,7 +121,7 @@ def digest_chunks(
 ) -> tuple[tuple[Digest, ...], int]:
     """Return the digests of a stream, vouched for by Forebay, and its size in bytes."""
     digest = MultiDigest(algorithms)
-    with HashThread() as thread:
+    with WorkerThread() as thread:
         for chunk in chunks:
             thread.submit(digest.update, chunk)
     return digest.digests(), digest.size_bytes

@@ -1,23 +1,32 @@
 """The records of a FASTQ text: their rules, their statistics, and which line breaks a rule."""
 
 import hashlib
-from typing import Final, NamedTuple, Self
+from functools import cached_property
+from typing import Final, NamedTuple
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.sequencing import ReadsFile
-from forebay.formats.digests import HashThread
-from forebay.formats.read_names import UNKNOWN, NameCensus
+from forebay.formats.digests import WorkerThread
+from forebay.formats.read_names import (
+    UNKNOWN,
+    HeadLines,
+    NameCensus,
+    columns_below,
+    gather_rows,
+)
 
 __all__ = ["FastqRecords"]
 
 Bytes = NDArray[np.uint8]
-Signed = NDArray[np.int8]
 Offsets = NDArray[np.intp]
+Flags = NDArray[np.bool_]
 
-_BATCH_BYTES: Final = 256 << 10
+_BATCH_BYTES: Final = 1 << 20
+_SEGMENT_BYTES: Final = 64 << 10
 # The longest nanopore reads known are a little over 4 million bases.
 _MAX_LINE_BYTES: Final = 8 << 20
 
@@ -32,68 +41,129 @@ _PHRED64_MIN: Final = 64
 _PHRED33_USUAL_MAX: Final = 74
 _PHRED64_USUAL_MAX: Final = 106
 _QUALITIES: Final = bytes(range(_QUALITY_MIN, _QUALITY_MAX + 1))
+# Reads are filled up to the length of the longest unless that takes more than this many times
+# their bases.
+_MAX_FILL: Final = 3
 _HEAD, _SEQUENCE, _PLUS, _QUALITY = range(4)
-_HEAD_BIT, _SEQUENCE_BIT, _QUALITY_BIT = 1, 2, 4
-# Of the four lines of a record, each followed by its line end.
-_KINDS: Final = np.array(
-    [_HEAD_BIT, _HEAD_BIT, _SEQUENCE_BIT, 0, 0, 0, _QUALITY_BIT, 0], dtype=np.uint8
-)
 _LINE_FEED: Final = 10
 _SPACE: Final = 32
 _PLUS_SIGN: Final = 43
 _AT: Final = 64
-_DELETE: Final = b"\x7f"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 class _Batch:
-    """Whole records whose heads, plus lines and lengths keep the rules, as one array."""
+    """Whole records: a text, and where the four lines of each record end in it."""
 
-    def __init__(self, text: bytes, lengths: Offsets) -> None:
+    def __init__(self, text: bytes, ends: Offsets, *, may_have_controls: bool) -> None:
         self.text = text
-        self.reads = len(lengths) // 4
-        self.lengths = lengths[_SEQUENCE::4]
+        self.characters: Bytes = np.frombuffer(text, dtype=np.uint8)
+        self.may_have_controls = may_have_controls
+        self._ends = ends.reshape(-1, 4)
+        self.reads = len(self._ends)
+        self.lengths = self._ends[:, _SEQUENCE] - self._ends[:, _HEAD] - 1
         self.bases = int(np.sum(self.lengths))
-        self._characters = np.frombuffer(text, dtype=np.uint8)
-        runs = np.ones(2 * len(lengths), dtype=np.intp)
-        runs[0::2] = lengths
-        self._kinds: Bytes = np.repeat(np.tile(_KINDS, self.reads), runs)
+        self.shortest, self.longest = int(np.min(self.lengths)), int(np.max(self.lengths))
 
-    @classmethod
-    def of(cls, text: bytes, ends: Offsets) -> Self | None:
-        """Return the batch, given where lines end, or None when a record breaks a rule of form."""
-        characters = np.frombuffer(text, dtype=np.uint8)
-        starts = np.zeros_like(ends)
-        starts[1:] = ends[:-1] + 1
-        lengths = ends - starts
-        is_formed = (
-            text.isascii()
-            and bool(np.all(characters[starts[_HEAD::4]] == _AT))
-            and bool(np.all(characters[starts[_PLUS::4]] == _PLUS_SIGN))
-            and int(np.min(lengths[_HEAD::4])) > 1
-            and np.array_equal(lengths[_SEQUENCE::4], lengths[_QUALITY::4])
-            and (int(np.max(lengths[_PLUS::4])) == 1 or _plus_lines_agree(text))
-            and int(np.max(lengths)) <= _MAX_LINE_BYTES
+    @cached_property
+    def heads(self) -> HeadLines:
+        """The first lines."""
+        starts = np.zeros_like(self._ends[:, _HEAD])
+        starts[1:] = self._ends[:-1, _QUALITY] + 1
+        lengths = self._ends[:, _HEAD] - starts
+        return HeadLines(self.characters, starts, lengths, self.may_have_controls)
+
+    @property
+    def is_formed(self) -> bool:
+        """Whether every record has its marks and as many qualities as bases."""
+        ends, characters = self._ends, self.characters
+        plus_lengths = ends[:, _PLUS] - ends[:, _SEQUENCE] - 1
+        longest = max(self.longest, int(np.max(self.heads.lengths)))
+        return (
+            np.array_equal(ends[:, _QUALITY] - ends[:, _PLUS] - 1, self.lengths)
+            and bool(np.all(characters[self.heads.starts] == _AT))
+            and bool(np.all(characters[ends[:, _SEQUENCE] + 1] == _PLUS_SIGN))
+            and int(np.min(self.heads.lengths)) > 1
+            and (int(np.max(plus_lengths)) == 1 or self._plus_lines_agree())
+            and longest <= _MAX_LINE_BYTES
         )
-        return cls(text, lengths) if is_formed else None
 
-    def heads(self) -> bytes:
-        """Return the first lines, with their line ends."""
-        return self._characters[(self._kinds & _HEAD_BIT).view(np.bool_)].tobytes()
+    def sequences(self) -> Bytes:
+        """Return the bases of all reads; NULs may stand between reads."""
+        return self._letters(_SEQUENCE)
 
-    def sequences(self) -> bytes:
-        """Return the bases of all reads."""
-        sequence = self.only(_SEQUENCE_BIT)
-        return sequence[sequence >= 0].tobytes()
+    def qualities(self) -> Bytes:
+        """Return the qualities of all reads; NULs may stand between reads of unequal length."""
+        return self._letters(_QUALITY)
 
-    def only(self, bit: int) -> Signed:
-        """Return all characters, negative unless they are of one kind.
+    def lines(self, kind: int) -> list[bytes]:
+        """Return the lines of one kind."""
+        return self._lines[kind:-1:4]
 
-        Characters are ASCII, so the eighth bit is free; one pass over everything is far cheaper
-        than copying the lines together.
-        """
-        others = (self._kinds & bit) ^ bit
-        return (self._characters | others << (8 - bit.bit_length())).view(np.int8)
+    @cached_property
+    def has_gaps(self) -> bool:
+        """Whether NULs stand between the reads."""
+        return self._are_rows and self.shortest < self.longest
+
+    @cached_property
+    def _are_rows(self) -> bool:
+        # Copying each line costs the same for all lengths up to a few hundred characters, so reads
+        # of alike length are best filled up to one. What is no text must not be mistaken for that.
+        worth_it = 0 < self.reads * self.longest <= _MAX_FILL * self.bases
+        return worth_it and not self.may_have_controls
+
+    @cached_property
+    def _inside(self) -> Flags:
+        return columns_below(self.lengths, self.longest)
+
+    @cached_property
+    def _lines(self) -> list[bytes]:
+        return self.text.split(b"\n")
+
+    def _letters(self, kind: int) -> Bytes:
+        if not self._are_rows:
+            return np.frombuffer(b"".join(self.lines(kind)), dtype=np.uint8)
+        rows = gather_rows(self.characters, self._ends[:, kind - 1] + 1, self.longest)
+        return (rows * self._inside if self.has_gaps else rows).reshape(-1)
+
+    def _plus_lines_agree(self) -> bool:
+        return all(map(_is_plus, self.lines(_PLUS), self.lines(_HEAD)))
+
+
+class _ContentDigest:
+    """The SHA-256 of the CRC-32 of every 64 KiB of a text, big-endian, and of its length.
+
+    Anyone can compute it with zlib, and chance does not change a text without changing it. Four
+    times as fast as the whole inspection is what a cryptographic digest of the text would have to
+    be; where bytes must be vouched for against intent, the digests of the stored file do that.
+    """
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._size_bytes = 0
+        self._crc = 0
+
+    def update(self, text: bytes) -> None:
+        """Take the next part of the text."""
+        view = memoryview(text)
+        while view:
+            room = _SEGMENT_BYTES - self._size_bytes % _SEGMENT_BYTES
+            part, view = view[:room], view[room:]
+            self._crc = isal_zlib.crc32(part, self._crc)
+            self._size_bytes += len(part)
+            if self._size_bytes % _SEGMENT_BYTES == 0:
+                self._end_segment()
+
+    def hexdigest(self) -> str:
+        """Return the digest; call once, when the text has ended."""
+        if self._size_bytes % _SEGMENT_BYTES:
+            self._end_segment()
+        self._sha256.update(self._size_bytes.to_bytes(8))
+        return self._sha256.hexdigest()
+
+    def _end_segment(self) -> None:
+        self._sha256.update(self._crc.to_bytes(4))
+        self._crc = 0
 
 
 class FastqRecords:
@@ -102,11 +172,13 @@ class FastqRecords:
     The first broken rule ends the reading and stands in `finding`.
     """
 
-    def __init__(self, hashing: HashThread) -> None:
+    def __init__(self, worker: WorkerThread) -> None:
         self.finding: Finding | None = None
-        self._hashing = hashing
-        self._names = NameCensus(hashing)
-        self._content = hashlib.sha256()
+        self._worker = worker
+        self._arriving: list[bytes] = []
+        self._arriving_bytes = 0
+        self._names = NameCensus()
+        self._content = _ContentDigest()
         self._tally = _Tally()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -125,30 +197,20 @@ class FastqRecords:
         """Take the next piece of text."""
         if self.finding is not None:
             return
-        self._pending.append(text)
-        self._pending_bytes += len(text)
-        if self._pending_bytes >= self._due_bytes:
-            self._consume()
+        self._arriving.append(text)
+        self._arriving_bytes += len(text)
+        if self._arriving_bytes >= _BATCH_BYTES:
+            self._hand_over()
 
     def finish(self) -> None:
-        """Say that the text ends here."""
-        if self.finding is not None:
-            return
-        text = b"".join(self._pending)
-        if text and not text.endswith(b"\n"):
-            self._ends_in_newline = False
-            if text.count(b"\n") % 4 == 3:
-                text += b"\n"
-        self._pending = [text]
-        self._consume()
-        rest = self._pending[0]
-        if rest and self.finding is None:
-            self.finding = self._unfinished(rest)
+        """Say that the text ends here; what it established is known when the worker is done."""
+        self._hand_over()
+        self._worker.submit(self._end, None, size_bytes=0)
 
     def conclude(self, *, compression: str) -> tuple[ReadsFile, tuple[Finding, ...]]:
         """Return the record and its warnings.
 
-        Only after `finish`, without a `finding`, and when the hash thread is done.
+        Only after `finish`, without a `finding`, and when the worker is done.
         """
         names, tally = self._names, self._tally
         lines = 4 * tally.reads
@@ -180,9 +242,36 @@ class FastqRecords:
         )
         return record, tuple(self._warnings(record))
 
+    def _hand_over(self) -> None:
+        pieces, size_bytes = self._arriving, self._arriving_bytes
+        self._arriving, self._arriving_bytes = [], 0
+        self._worker.submit(self._add, pieces, size_bytes=size_bytes)
+
+    def _add(self, pieces: list[bytes]) -> None:
+        if self.finding is not None:
+            return
+        self._pending += pieces
+        self._pending_bytes += sum(map(len, pieces))
+        if self._pending_bytes >= self._due_bytes:
+            self._consume()
+
+    def _end(self, _: None) -> None:
+        if self.finding is not None:
+            return
+        text = b"".join(self._pending)
+        if text and not text.endswith(b"\n"):
+            self._ends_in_newline = False
+            if text.count(b"\n") % 4 == 3:
+                text += b"\n"
+        self._pending = [text]
+        self._consume()
+        rest = self._pending[0]
+        if rest and self.finding is None:
+            self.finding = self._unfinished(rest)
+
     def _consume(self) -> None:
         text = b"".join(self._pending)
-        ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _LINE_FEED)
+        ends, are_all_controls = _line_ends(text)
         whole = len(ends) // 4 * 4
         cut = int(ends[whole - 1]) + 1 if whole else 0
         rest = text[cut:]
@@ -191,42 +280,42 @@ class FastqRecords:
         # A record much longer than a batch is not searched again for every little that arrives.
         self._due_bytes = len(rest) + max(_BATCH_BYTES, len(rest) // 2)
         if whole:
-            self._take(text[:cut] if rest else text, ends[:whole])
-        if self.finding is None:
-            lengths = map(len, rest.split(b"\n"))
-            too_long = (i for i, length in enumerate(lengths) if length > _MAX_LINE_BYTES)
-            if (index := next(too_long, None)) is not None:
-                self.finding = self._broken(self._line + index, _LINE_TOO_LONG)
+            text = text[:cut] if rest else text
+            self._take(text, ends[:whole], may_have_controls=not are_all_controls)
+        if self.finding is None and len(rest) > _MAX_LINE_BYTES:
+            self._look_for_long_line(rest)
 
-    def _take(self, text: bytes, ends: Offsets) -> None:
+    def _look_for_long_line(self, rest: bytes) -> None:
+        lengths = map(len, rest.split(b"\n"))
+        too_long = (i for i, length in enumerate(lengths) if length > _MAX_LINE_BYTES)
+        if (index := next(too_long, None)) is not None:
+            self.finding = self._broken(self._line + index, _LINE_TOO_LONG)
+
+    def _take(self, text: bytes, ends: Offsets, *, may_have_controls: bool) -> None:
         """Take whole records, given where their lines end."""
-        if b"\r" in text:
+        if may_have_controls and b"\r" in text:
             self._crlf_lines += text.count(b"\r\n")
             text = text.replace(b"\r\n", b"\n")
-            ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _LINE_FEED)
-        batch = _Batch.of(text, ends)
-        heads = batch.heads() if batch else b""
-        if batch is None or not _are_printable(heads, batch.reads) or not self._count(batch):
+            ends, are_all_controls = _line_ends(text)
+            may_have_controls = not are_all_controls
+        batch = _Batch(text, ends, may_have_controls=may_have_controls)
+        if not (batch.is_formed and self._names.take(batch.heads) and self._count(batch)):
             self.finding = self._locate(text)
             return
-        self._hashing.submit(self._content.update, text)
-        self._names.take(heads, batch.reads)
+        self._content.update(text)
         self._line += len(ends)
 
     def _count(self, batch: _Batch) -> bool:
         """Add a batch to the statistics; False when a letter or a quality is not allowed."""
         if not self._tally.add_bases(batch):
-            odd = _odd_letters(batch.sequences())
+            sequences = batch.lines(_SEQUENCE)
+            odd = _odd_letters(b"".join(sequences))
             if odd and not odd.isalnum():
                 return False
             if odd and not self._odd_letters_line:
-                self._odd_letters_line = self._first_odd(batch.text)
+                first = next(i for i, sequence in enumerate(sequences) if _odd_letters(sequence))
+                self._odd_letters_line = self._line + 4 * first + 1
         return self._tally.add_qualities(batch)
-
-    def _first_odd(self, text: bytes) -> int:
-        sequences = text.split(b"\n")[1::4]
-        first = next(i for i, sequence in enumerate(sequences) if _odd_letters(sequence))
-        return self._line + 4 * first + 1
 
     def _locate(self, text: bytes) -> Finding:
         """Return the finding on the first record of whole records that breaks a rule."""
@@ -339,24 +428,28 @@ class _Tally:
 
     def add_bases(self, batch: _Batch) -> bool:
         """Count reads and bases; False when some are none of A, C, G, T and N."""
-        # Without bit 5 a lower-case letter is its upper case, and nothing else becomes a letter.
-        letters = batch.only(_SEQUENCE_BIT) & ~0x20
-        a, c, g, t, n = (int(np.count_nonzero(letters == letter)) for letter in b"ACGTN")
-        shortest, longest = int(np.min(batch.lengths)), int(np.max(batch.lengths))
-        self.min_length = min(self.min_length, shortest) if self.reads else shortest
-        self.max_length = max(self.max_length, longest)
+        sequences = batch.sequences()
+        counts = _count_letters(sequences)
+        if sum(counts) < batch.bases:
+            # Without bit 5 a lower-case letter is its upper case, and nothing else becomes a letter.
+            counts = _count_letters(sequences & np.uint8(0xDF))
+        _, c, g, _, n = counts
+        self.min_length = min(self.min_length, batch.shortest) if self.reads else batch.shortest
+        self.max_length = max(self.max_length, batch.longest)
         self.reads += batch.reads
         self.bases += batch.bases
         self.gc += c + g
         self.n += n
-        return a + c + g + t + n == batch.bases
+        return sum(counts) == batch.bases
 
     def add_qualities(self, batch: _Batch) -> bool:
         """Count qualities; False when one is out of range."""
         if not batch.bases:
             return True
-        scores = batch.only(_QUALITY_BIT)
-        low, high = int(np.min(scores.view(np.uint8))), int(np.max(scores))
+        scores = batch.qualities()
+        # What is filled up with NUL becomes the greatest.
+        low = int(np.min(scores - np.uint8(1))) + 1 if batch.has_gaps else int(np.min(scores))
+        high = int(np.max(scores))
         self._quality_min = min(self._quality_min, low)
         self._quality_max = max(self._quality_max, high)
         self.q20 += int(np.count_nonzero(scores >= _QUALITY_MIN + 20))
@@ -516,16 +609,17 @@ def _quality_warnings(record: ReadsFile) -> list[Finding]:
     ]
 
 
-def _plus_lines_agree(text: bytes) -> bool:
-    lines = text.split(b"\n")
-    return all(map(_is_plus, lines[_PLUS::4], lines[_HEAD::4]))
+def _line_ends(text: bytes) -> tuple[Offsets, bool]:
+    """Return where lines end, and whether line feeds are the only control characters."""
+    characters = np.frombuffer(text, dtype=np.uint8)
+    controls = np.flatnonzero(characters < _SPACE)
+    is_end = characters[controls] == _LINE_FEED
+    are_all = bool(np.all(is_end))
+    return controls if are_all else controls[is_end], are_all
 
 
-def _are_printable(heads: bytes, reads: int) -> bool:
-    """Tell whether head lines hold nothing but printable characters and tabs."""
-    codes = np.frombuffer(heads, dtype=np.uint8)
-    tabs = heads.count(b"\t") if b"\t" in heads else 0
-    return int(np.count_nonzero(codes < _SPACE)) == reads + tabs and _DELETE not in heads
+def _count_letters(sequences: Bytes) -> tuple[int, ...]:
+    return tuple(int(np.count_nonzero(sequences == letter)) for letter in b"ACGTN")
 
 
 def _is_printable(head: bytes) -> bool:
