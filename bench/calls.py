@@ -22,7 +22,7 @@ from forebay.domain.states import State
 from forebay.events import ObjectCreated
 from forebay.formats.dicom import inspect_dicom
 from forebay.formats.digests import digest_chunks
-from forebay.formats.fastq import inspect_fastq
+from forebay.formats.genomics import PARSERS
 from forebay.formats.manifests import parse_checksum_file
 from forebay.names import Zone
 from forebay.runtime.wiring import Wiring
@@ -101,7 +101,7 @@ def _steps(wiring: Wiring, location: Location, *, dicom: bool) -> list[tuple[str
     if dicom:
         inspect = wiring.inspect_dicom(inspect_dicom, digest_chunks)
     else:
-        inspect = wiring.inspect_genomics(inspect_fastq, parse_checksum_file, digest_chunks)
+        inspect = wiring.inspect_genomics(PARSERS, parse_checksum_file, digest_chunks)
     return [
         ("register_object", lambda: wiring.register_object(event)),
         ("inspect", lambda: inspect(identity)),

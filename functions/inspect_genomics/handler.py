@@ -1,12 +1,12 @@
-"""inspect_genomics: reads, a checksum file or a report was received; verify or refuse it."""
+"""inspect_genomics: an object that is not DICOM was received; verify, refuse, or recognise it."""
 
 from functools import lru_cache
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from forebay.formats.manifests import parse_checksum_file
 
 from forebay.formats.digests import digest_chunks
-from forebay.formats.fastq import inspect_fastq
+from forebay.formats.genomics import PARSERS
+from forebay.formats.manifests import parse_checksum_file
 from forebay.names import Step
 from forebay.runtime.batch import change_of, queue_handler
 from forebay.runtime.wiring import wiring
@@ -16,7 +16,7 @@ from forebay.services.inspect_genomics import InspectGenomics
 @lru_cache(maxsize=1)
 def service() -> InspectGenomics:
     """Return the step, built once per process."""
-    return wiring().inspect_genomics(inspect_fastq, parse_checksum_file, digest_chunks)
+    return wiring().inspect_genomics(PARSERS, parse_checksum_file, digest_chunks)
 
 
 def work(record: SQSRecord) -> tuple[str, str]:

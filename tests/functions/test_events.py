@@ -15,7 +15,7 @@ from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
 from forebay.formats.dicom import inspect_dicom
 from forebay.formats.digests import digest_chunks
-from forebay.formats.fastq import inspect_fastq
+from forebay.formats.genomics import PARSERS
 from forebay.formats.manifests import parse_checksum_file
 from forebay.names import Zone
 from forebay.runtime.wiring import wiring
@@ -425,7 +425,7 @@ def _place_pair(cloud: Deployment) -> None:
     for location, mate in ((R1, 1), (R2, 2)):
         body = any_fastq(mate)
         made = cloud.arrived(location, body, Metadata={"md5": md5_of(body).decode()})
-        inspect = wiring().inspect_genomics(inspect_fastq, parse_checksum_file, digest_chunks)
+        inspect = wiring().inspect_genomics(PARSERS, parse_checksum_file, digest_chunks)
         inspect(made)
         assert wiring().place_object(made) is State.PLACED
 

@@ -13,9 +13,10 @@ from forebay.domain.objects import Kind, ObjectRecord, object_id
 from forebay.domain.states import State
 from forebay.errors import Trouble
 from forebay.events import CatalogEvent, ObjectChanged, ObjectCreated
+from forebay.formats.genomics import PARSERS
 from forebay.names import DetailType, Step, Zone
 from forebay.services.inspect_dicom import InspectDicom
-from forebay.services.inspect_genomics import InspectGenomics
+from forebay.services.inspect_genomics import InspectGenomics, ParseStream
 from forebay.services.inspecting import Inspector
 from forebay.services.place_object import PlaceObject
 from forebay.services.record_declarations import RecordDeclarations
@@ -94,7 +95,8 @@ class World:
     @cached_property
     def inspect_genomics(self) -> InspectGenomics:
         declarations = RecordDeclarations(self.inspector, parse_checksums)
-        return InspectGenomics(self.inspector, parse_reads, declarations, self.classifier)
+        parsers: dict[Kind, ParseStream] = {**PARSERS, Kind.FASTQ: parse_reads}
+        return InspectGenomics(self.inspector, parsers, declarations, self.classifier)
 
     @cached_property
     def place_object(self) -> PlaceObject:

@@ -27,7 +27,17 @@ IMAGING, GENOMICS = Zone.LANDING_IMAGING, Zone.LANDING_GENOMICS
         (GENOMICS, "pipelines/read_qc-1/NA1.read_qc.json", Kind.REPORT),
         (GENOMICS, "site-a/report.json", Kind.UNKNOWN),
         (GENOMICS, "site-a/fastq.gz", Kind.UNKNOWN),
-        (GENOMICS, "site-a/x.bam", Kind.UNKNOWN),
+        (GENOMICS, "site-a/x.bam", Kind.ALIGNMENTS),
+        (GENOMICS, "site-a/x.CRAM", Kind.ALIGNMENTS),
+        (GENOMICS, "site-a/x.sam.gz", Kind.ALIGNMENTS),
+        (GENOMICS, "site-a/x.g.vcf.gz", Kind.VARIANTS),
+        (GENOMICS, "site-a/x.bcf", Kind.VARIANTS),
+        (GENOMICS, "site-a/x.bam.bai", Kind.INDEX),
+        (GENOMICS, "site-a/x.vcf.gz.tbi", Kind.INDEX),
+        (GENOMICS, "site-a/run/RunInfo.xml", Kind.RUN_FILE),
+        (GENOMICS, "site-a/run/runParameters.xml", Kind.RUN_FILE),
+        (GENOMICS, "site-a/run/SampleSheet_v2.csv", Kind.RUN_FILE),
+        (GENOMICS, "site-a/run/other.xml", Kind.UNKNOWN),
     ],
 )
 def test_kind_is_read_from_bucket_and_name(zone: Zone, key: str, kind: Kind) -> None:
@@ -83,3 +93,14 @@ def test_markers_are_told_from_data(
 )
 def test_sidecar_names_its_target_and_a_list_does_not(key: str, target: str) -> None:
     assert sidecar_target(key) == target
+
+
+@pytest.mark.parametrize(
+    "name", ["RTAComplete.txt", "CopyComplete.txt", "RTARead2Complete.txt", "RTAComplete.xml"]
+)
+def test_completion_marker_is_recorded_and_skipped(name: str) -> None:
+    assert marker(Kind.UNKNOWN, f"site-a/run/{name}", 40) is Marker.COMPLETION
+
+
+def test_large_file_with_a_markers_name_is_data() -> None:
+    assert marker(Kind.UNKNOWN, "site-a/run/RTAComplete.txt", 1 << 20) is None

@@ -137,3 +137,26 @@ def test_only_what_was_understood_has_a_key_in_its_zone() -> None:
     assert has_zone_key(any_record(kind=Kind.FASTQ, metadata={"sample": "NA1"}))
     assert not has_zone_key(any_record())
     assert not has_zone_key(any_record(kind=Kind.UNKNOWN))
+
+
+@pytest.mark.parametrize(
+    "kind,key,expected",
+    [
+        (Kind.ALIGNMENTS, "north/wgs/x.bam", "alignments/north/wgs/x.bam"),
+        (Kind.INDEX, "north/wgs/x.bam.bai", "alignments/north/wgs/x.bam.bai"),
+        (Kind.VARIANTS, "north/wgs/x.vcf.gz", "variants/north/wgs/x.vcf.gz"),
+        (Kind.INDEX, "north/wgs/x.vcf.gz.tbi", "variants/north/wgs/x.vcf.gz.tbi"),
+        (Kind.RUN_FILE, "north/run7/RunInfo.xml", "runs/north/run7/RunInfo.xml"),
+    ],
+)
+def test_what_belongs_together_keeps_its_path(kind: Kind, key: str, expected: str) -> None:
+    record = any_record(kind=kind, site="north", location=any_location(key=key))
+    assert check_key(record) is None
+    assert zone_key(record) == expected
+
+
+def test_path_that_is_kept_must_be_safe_in_every_segment() -> None:
+    location = any_location(key="north/a b;c/x.bam")
+    finding = check_key(any_record(kind=Kind.ALIGNMENTS, site="north", location=location))
+    assert finding is not None
+    assert finding.code is ReasonCode.UNSAFE_NAME

@@ -7,7 +7,7 @@ import pytest
 
 from forebay.domain.integrity import Algorithm, Witness
 from forebay.formats import digests
-from forebay.formats.digests import HashThread, MultiDigest, can_compute, digest_chunks
+from forebay.formats.digests import MultiDigest, WorkerThread, can_compute, digest_chunks
 
 DATA = b"forebay" * 50_000
 
@@ -56,8 +56,8 @@ def test_failing_update_is_raised_when_the_thread_is_closed() -> None:
     def fail(data: bytes) -> Never:
         raise ValueError("no")
 
-    thread = HashThread(queued=1)
+    thread = WorkerThread("test", queued=1)
     for _ in range(5):
-        thread.submit(fail, bytes(digests._WORTH_A_THREAD_BYTES))
+        thread.submit(fail, b"", size_bytes=digests._WORTH_A_THREAD_BYTES)
     with pytest.raises(ValueError, match="no"):
         thread.close()

@@ -1,8 +1,8 @@
+import numpy as np
 import pytest
 
 from forebay.formats import read_names
-from forebay.formats.digests import HashThread
-from forebay.formats.read_names import NameCensus, Origin, parse_read_name
+from forebay.formats.read_names import HeadLines, NameCensus, Origin, parse_read_name
 
 NAMES = [
     (b"@A00689:69:HLYWYDSXX:1:1101:1000:1000", ("illumina-1.8", "A00689", "69", "HLYWYDSXX", "1")),
@@ -40,12 +40,17 @@ def test_name_tells_its_origin(name: bytes, expected: tuple[str, ...]) -> None:
     assert name.startswith(origin.prefix)
 
 
+def head_lines(names: list[bytes]) -> HeadLines:
+    text = np.frombuffer(b"\n".join(names) + b"\n", dtype=np.uint8)
+    ends = np.flatnonzero(text == ord("\n"))
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    return HeadLines(text, starts, ends - starts)
+
+
 def census_of(names: list[bytes], *, batch: int) -> NameCensus:
-    with HashThread() as hashing:
-        census = NameCensus(hashing)
-        for at in range(0, len(names), batch):
-            part = names[at : at + batch]
-            census.take(b"".join(name + b"\n" for name in part), len(part))
+    census = NameCensus()
+    for at in range(0, len(names), batch):
+        assert census.take(head_lines(names[at : at + batch]))
     return census
 
 

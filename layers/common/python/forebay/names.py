@@ -41,13 +41,22 @@ class Folder(StrEnum):
 
     DICOM = "dicom"
     READS = "reads"
+    ALIGNMENTS = "alignments"
+    VARIANTS = "variants"
+    RUNS = "runs"
     CHECKSUMS = "checksums"
     REPORTS = "reports"
 
 
 FOLDERS: Final = {
     Zone.CLINICAL: (Folder.DICOM,),
-    Zone.GENOMICS: (Folder.READS, Folder.CHECKSUMS),
+    Zone.GENOMICS: (
+        Folder.READS,
+        Folder.ALIGNMENTS,
+        Folder.VARIANTS,
+        Folder.RUNS,
+        Folder.CHECKSUMS,
+    ),
     Zone.DERIVED: (Folder.REPORTS,),
 }
 

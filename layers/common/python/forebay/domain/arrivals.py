@@ -5,11 +5,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from forebay.domain.alignments import indexed_file_names
 from forebay.domain.checksum_names import is_checksum_name
 from forebay.domain.objects import Kind
 from forebay.names import PIPELINES_SITE, Zone
 
 _FASTQ: Final = re.compile(r"\.(?:fastq|fq)(?:\.(?:gz|bgz|bz2|xz|zst))?$", re.IGNORECASE)
+_ALIGNMENTS: Final = re.compile(r"\.(?:sam(?:\.b?gz)?|bam|cram)$", re.IGNORECASE)
+_VARIANTS: Final = re.compile(r"\.(?:g?vcf(?:\.b?gz)?|bcf)$", re.IGNORECASE)
+_RUN_FILE: Final = re.compile(
+    r"RunInfo\.xml|RunParameters\.xml|sample_?sheet[^/]*\.csv", re.IGNORECASE
+)
+# Signs that a run has ended, not data; what they mean per platform is in COMPLETION_MARKERS.
+_COMPLETION: Final = re.compile(
+    r"(?:RTA|Copy|Sequenc(?:e|ing)|RTARead\d|Analysis)Complete\.(?:txt|xml)"
+    r"|RunCompletionStatus\.xml|\w+_Netcopy_complete\w*\.txt",
+    re.IGNORECASE,
+)
+COMPLETION_MAX_BYTES: Final = 64 * 1024
 _REPORT: Final = re.compile(r"\.(?:json|html)$", re.IGNORECASE)
 
 
@@ -18,6 +31,7 @@ class Marker(StrEnum):
 
     DIRECTORY = "directory marker"
     PLACEHOLDER = "zero-byte placeholder"
+    COMPLETION = "run completion marker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +61,30 @@ def marker(kind: Kind, key: str, size_bytes: int) -> Marker | None:
     """
     if key.endswith(("/", "_$folder$")):
         return Marker.DIRECTORY
-    if size_bytes == 0 and kind is Kind.UNKNOWN:
-        return Marker.PLACEHOLDER
-    return None
+    if kind is not Kind.UNKNOWN:
+        return None
+    if _COMPLETION.fullmatch(key.rpartition("/")[2]) and size_bytes <= COMPLETION_MAX_BYTES:
+        return Marker.COMPLETION
+    return None if size_bytes else Marker.PLACEHOLDER
+
+
+_BY_NAME: Final = (
+    (_FASTQ, Kind.FASTQ),
+    (_ALIGNMENTS, Kind.ALIGNMENTS),
+    (_VARIANTS, Kind.VARIANTS),
+)
 
 
 def _kind(zone: Zone, run_id: str, name: str) -> Kind:
     if is_checksum_name(name):
         return Kind.CHECKSUMS
-    if _FASTQ.search(name):
-        return Kind.FASTQ
+    for pattern, kind in _BY_NAME:
+        if pattern.search(name):
+            return kind
+    if _RUN_FILE.fullmatch(name):
+        return Kind.RUN_FILE
+    if indexed_file_names(name):
+        return Kind.INDEX
     if run_id and _REPORT.search(name):
         return Kind.REPORT
     # PACS and scanners name files as they please: in the imaging bucket the content decides.

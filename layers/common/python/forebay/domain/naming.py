@@ -3,6 +3,7 @@
 import re
 from typing import Any, Final
 
+from forebay.domain.alignments import indexed_file_names
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.imaging import is_uid
 from forebay.domain.objects import Kind, ObjectRecord
@@ -16,8 +17,8 @@ _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]{0,254}")
 def check_key(record: ObjectRecord) -> Finding | None:
     """Return why an arrival's key cannot be accepted, None when it can.
 
-    Raw reads, checksums and reports keep their file name; instances are renamed by UID, so only
-    their site matters.
+    Instances are renamed by UID, so only their site matters. Reads, checksums and reports keep
+    their file name, everything else its whole path.
     """
     if not _SAFE_SITE.fullmatch(record.site):
         return _unsafe("has no usable site prefix", "<site>/<path>, site of letters, digits, . _ -")
@@ -27,6 +28,10 @@ def check_key(record: ObjectRecord) -> Finding | None:
     if record.kind is not Kind.DICOM and not _SAFE_NAME.fullmatch(segments[-1]):
         return _unsafe(
             "ends in a file name with unsafe characters", "letters, digits, . _ + = @ , -"
+        )
+    if record.kind in _KEEP_PATH and not all(is_safe_name(segment) for segment in segments):
+        return _unsafe(
+            "has a path segment with unsafe characters", "letters, digits, . _ + = @ , -"
         )
     return None
 
@@ -46,13 +51,27 @@ def zone_key(record: ObjectRecord) -> str:
         return f"{Folder.READS}/{record.site}/{metadata['sample']}/{metadata['run']}/{name}"
     if record.kind is Kind.REPORT:
         return f"{Folder.REPORTS}/{record.pipeline_run_id}/{name}"
+    if record.kind in _KEEP_PATH:
+        return f"{_folder_of(record, name)}/{record.location.key}"
     return f"{Folder.CHECKSUMS}/{record.site}/{record.object_id}/{name}"
+
+
+_KEEP_PATH: Final = frozenset({Kind.ALIGNMENTS, Kind.VARIANTS, Kind.INDEX, Kind.RUN_FILE})
+
+
+def _folder_of(record: ObjectRecord, name: str) -> Folder:
+    """Return the folder of a file that keeps its path; an index goes where its data goes."""
+    if record.kind is Kind.RUN_FILE:
+        return Folder.RUNS
+    indexed = indexed_file_names(name) if record.kind is Kind.INDEX else ()
+    is_variants = record.kind is Kind.VARIANTS or any("vcf" in n or "bcf" in n for n in indexed[:1])
+    return Folder.VARIANTS if is_variants else Folder.ALIGNMENTS
 
 
 def has_zone_key(record: ObjectRecord) -> bool:
     """Tell whether an object was understood well enough to get a key in its zone."""
-    needed = {Kind.DICOM: "SOPInstanceUID", Kind.FASTQ: "sample"}.get(record.kind, "")
-    return needed in record.metadata
+    needed = {Kind.DICOM: "SOPInstanceUID", Kind.FASTQ: "sample"}.get(record.kind)
+    return record.kind is not Kind.UNKNOWN and (needed is None or needed in record.metadata)
 
 
 def instance_key(metadata: Any) -> str:

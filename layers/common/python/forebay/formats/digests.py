@@ -6,19 +6,33 @@ import queue
 import threading
 import zlib
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from forebay.domain.integrity import DIGEST_BYTES, Algorithm, Digest, Witness
 
-__all__ = ["WorkerThread", "MultiDigest", "can_compute", "digest_chunks"]
+__all__ = ["MultiDigest", "WorkerThread", "can_compute", "digest_chunks"]
+
+Data = TypeVar("Data")
 
 _HASHLIB: Final = frozenset({Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256, Algorithm.SHA512})
 _AWSCRT: Final = {Algorithm.CRC32C: "crc32c", Algorithm.CRC64NVME: "crc64nvme"}
 
+# From fast to slow, as processors with SHA extensions are.
+_SLOWNESS: Final = (
+    Algorithm.CRC64NVME,
+    Algorithm.CRC32C,
+    Algorithm.CRC32,
+    Algorithm.SHA1,
+    Algorithm.SHA256,
+    Algorithm.SHA512,
+    Algorithm.MD5,
+)
+
 # Handing a chunk to another thread costs about as much as hashing this many bytes.
 _WORTH_A_THREAD_BYTES: Final = 32 << 10
-_QUEUED_CHUNKS: Final = 32
+_QUEUED_CALLS: Final = 8
 
 
 class MultiDigest:
@@ -63,31 +77,31 @@ class MultiDigest:
 
 
 class WorkerThread:
-    """Runs calls that take data in order on one worker thread, at most `queued` chunks behind.
+    """Runs calls that take data in order on one thread, at most `queued` calls behind.
 
-    hashlib, isal and numpy release the interpreter lock, so hashing overlaps with reading on. The
-    thread starts with the first chunk that is worth it; leaving the context waits for it.
+    hashlib, isal and numpy release the interpreter lock, so such work overlaps with reading on. The
+    thread starts with the first data that is worth it; leaving the context waits for it. Calls are
+    to be submitted by one thread.
     """
 
-    def __init__(self, *, queued: int = _QUEUED_CHUNKS) -> None:
-        self._queue: queue.Queue[tuple[Callable[[bytes], object], bytes] | None] = queue.Queue(
-            queued
-        )
+    def __init__(self, name: str, *, queued: int = _QUEUED_CALLS) -> None:
+        self._name = name
+        self._queue: queue.Queue[Callable[[], object] | None] = queue.Queue(queued)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    def submit(self, update: Callable[[bytes], object], data: bytes) -> None:
-        """Call `update(data)` soon, after every call submitted before."""
+    def submit(self, call: Callable[[Data], object], data: Data, *, size_bytes: int) -> None:
+        """Call `call(data)` soon, after every call submitted before."""
         if self._thread is None:
-            if len(data) < _WORTH_A_THREAD_BYTES:
-                update(data)
+            if size_bytes < _WORTH_A_THREAD_BYTES:
+                call(data)
                 return
-            self._thread = threading.Thread(target=self._run, name="forebay-hash", daemon=True)
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
-        self._queue.put((update, data))
+        self._queue.put(partial(call, data))
 
     def close(self) -> None:
-        """Wait until everything submitted is done; raises what an update raised."""
+        """Wait until everything submitted is done; raises what a call raised."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
@@ -96,12 +110,11 @@ class WorkerThread:
             raise self._error
 
     def _run(self) -> None:
-        while (task := self._queue.get()) is not None:
-            update, data = task
+        while (call := self._queue.get()) is not None:
             try:
                 if self._error is None:
-                    update(data)
-            except BaseException as error:  # noqa: BLE001 - handed to the caller by close()
+                    call()
+            except BaseException as error:  # noqa: BLE001 - handed to the submitter by close()
                 self._error = error
 
     def __enter__(self) -> Self:
@@ -119,12 +132,20 @@ class WorkerThread:
 def digest_chunks(
     chunks: Iterable[bytes], algorithms: Collection[Algorithm]
 ) -> tuple[tuple[Digest, ...], int]:
-    """Return the digests of a stream, vouched for by Forebay, and its size in bytes."""
-    digest = MultiDigest(algorithms)
-    with WorkerThread() as thread:
+    """Return the digests of a stream, vouched for by Forebay, and its size in bytes.
+
+    The slowest algorithm has a thread of its own, the others share one.
+    """
+    slowest = max(algorithms, key=_SLOWNESS.index, default=None)
+    alone = MultiDigest([slowest] if slowest else [])
+    others = MultiDigest([each for each in algorithms if each is not slowest])
+    with WorkerThread("forebay-hash-1") as first, WorkerThread("forebay-hash-2") as second:
         for chunk in chunks:
-            thread.submit(digest.update, chunk)
-    return digest.digests(), digest.size_bytes
+            first.submit(alone.update, chunk, size_bytes=len(chunk))
+            if len(algorithms) > 1:
+                second.submit(others.update, chunk, size_bytes=len(chunk))
+    digests = {each.algorithm: each for each in (*alone.digests(), *others.digests())}
+    return tuple(digests[each] for each in Algorithm if each in digests), alone.size_bytes
 
 
 def can_compute(algorithm: Algorithm) -> bool:

@@ -53,40 +53,25 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class _Batch:
-    """Whole records: a text, and where the four lines of each record end in it."""
+    """Whole records of a text that have the right marks and as many qualities as bases."""
 
-    def __init__(self, text: bytes, ends: Offsets, *, may_have_controls: bool) -> None:
+    def __init__(
+        self,
+        text: bytes,
+        heads: HeadLines,
+        *,
+        sequence_starts: Offsets,
+        quality_starts: Offsets,
+        lengths: Offsets,
+    ) -> None:
         self.text = text
-        self.characters: Bytes = np.frombuffer(text, dtype=np.uint8)
-        self.may_have_controls = may_have_controls
-        self._ends = ends.reshape(-1, 4)
-        self.reads = len(self._ends)
-        self.lengths = self._ends[:, _SEQUENCE] - self._ends[:, _HEAD] - 1
-        self.bases = int(np.sum(self.lengths))
-        self.shortest, self.longest = int(np.min(self.lengths)), int(np.max(self.lengths))
-
-    @cached_property
-    def heads(self) -> HeadLines:
-        """The first lines."""
-        starts = np.zeros_like(self._ends[:, _HEAD])
-        starts[1:] = self._ends[:-1, _QUALITY] + 1
-        lengths = self._ends[:, _HEAD] - starts
-        return HeadLines(self.characters, starts, lengths, self.may_have_controls)
-
-    @property
-    def is_formed(self) -> bool:
-        """Whether every record has its marks and as many qualities as bases."""
-        ends, characters = self._ends, self.characters
-        plus_lengths = ends[:, _PLUS] - ends[:, _SEQUENCE] - 1
-        longest = max(self.longest, int(np.max(self.heads.lengths)))
-        return (
-            np.array_equal(ends[:, _QUALITY] - ends[:, _PLUS] - 1, self.lengths)
-            and bool(np.all(characters[self.heads.starts] == _AT))
-            and bool(np.all(characters[ends[:, _SEQUENCE] + 1] == _PLUS_SIGN))
-            and int(np.min(self.heads.lengths)) > 1
-            and (int(np.max(plus_lengths)) == 1 or self._plus_lines_agree())
-            and longest <= _MAX_LINE_BYTES
-        )
+        self.heads = heads
+        self.reads = len(lengths)
+        self.bases = int(np.sum(lengths))
+        self.shortest, self.longest = int(np.min(lengths)), int(np.max(lengths))
+        self.size_bytes = int(quality_starts[-1]) + int(lengths[-1]) + 1
+        self._starts = {_SEQUENCE: sequence_starts, _QUALITY: quality_starts}
+        self._lengths = lengths
 
     def sequences(self) -> Bytes:
         """Return the bases of all reads; NULs may stand between reads."""
@@ -110,24 +95,111 @@ class _Batch:
         # Copying each line costs the same for all lengths up to a few hundred characters, so reads
         # of alike length are best filled up to one. What is no text must not be mistaken for that.
         worth_it = 0 < self.reads * self.longest <= _MAX_FILL * self.bases
-        return worth_it and not self.may_have_controls
+        return worth_it and not self.heads.may_have_controls
 
     @cached_property
     def _inside(self) -> Flags:
-        return columns_below(self.lengths, self.longest)
+        return columns_below(self._lengths, self.longest)
 
     @cached_property
     def _lines(self) -> list[bytes]:
-        return self.text.split(b"\n")
+        return self.text[: self.size_bytes].split(b"\n")
 
     def _letters(self, kind: int) -> Bytes:
         if not self._are_rows:
             return np.frombuffer(b"".join(self.lines(kind)), dtype=np.uint8)
-        rows = gather_rows(self.characters, self._ends[:, kind - 1] + 1, self.longest)
+        rows = gather_rows(self.heads.text, self._starts[kind], self.longest)
         return (rows * self._inside if self.has_gaps else rows).reshape(-1)
 
-    def _plus_lines_agree(self) -> bool:
-        return all(map(_is_plus, self.lines(_PLUS), self.lines(_HEAD)))
+
+def _even_batch(text: bytes) -> _Batch | None:
+    """Return the whole records of a text if all reads are as long as the first one.
+
+    None when that is not so, or when anything else is not as usual. Reads as sequencers write them
+    only need one place found per record, the line end before `+`; the others follow.
+    """
+    first = text.find(b"\n") + 1
+    length = text.find(b"\n", first) - first
+    characters = np.frombuffer(text, dtype=np.uint8)
+    controls = characters < _SPACE
+    sequence_ends = _pairs_two_apart(controls)
+    if length < 1 or sequence_ends is None:
+        return None
+    quality_ends = sequence_ends + (length + 3)
+    reads = int(np.searchsorted(quality_ends, len(text)))
+    if not reads:
+        return None
+    sequence_ends, quality_ends = sequence_ends[:reads], quality_ends[:reads]
+    head_starts = np.zeros_like(quality_ends)
+    head_starts[1:] = quality_ends[:-1] + 1
+    head_lengths = sequence_ends - (length + 1) - head_starts
+    end = int(quality_ends[-1]) + 1
+    rest = int(np.count_nonzero(controls[end:]))
+    # All four line ends of each record are where they should be, and no other control character.
+    is_usual = (
+        int(np.min(head_lengths)) > 1
+        and int(np.max(head_lengths)) <= _MAX_LINE_BYTES
+        and rest < 4
+        and int(np.count_nonzero(controls)) == 4 * reads + rest
+        and all(
+            bool(np.all(characters[places] == expected))
+            for places, expected in (
+                (head_starts, _AT),
+                (sequence_ends - (length + 1), _LINE_FEED),
+                (sequence_ends, _LINE_FEED),
+                (sequence_ends + 1, _PLUS_SIGN),
+                (sequence_ends + 2, _LINE_FEED),
+                (quality_ends, _LINE_FEED),
+            )
+        )
+    )
+    if not is_usual:
+        return None
+    return _Batch(
+        text,
+        HeadLines(characters, head_starts, head_lengths, may_have_controls=False),
+        sequence_starts=sequence_ends - length,
+        quality_starts=sequence_ends + 3,
+        lengths=np.full(reads, length),
+    )
+
+
+def _pairs_two_apart(flags: Flags) -> Offsets | None:
+    """Return where a flag is followed by another two further on; None when that is often so."""
+    packed = np.packbits(flags, bitorder="little")
+    words = np.zeros(len(packed) // 8 + 2, dtype="<u8")
+    words.view(np.uint8)[: len(packed)] = packed
+    words[:-1] &= words[:-1] >> np.uint64(2) | words[1:] << np.uint64(62)
+    at = np.flatnonzero(words)
+    bits = words[at]
+    below = bits - np.uint64(1)
+    return None if np.any(bits & below) else at * 64 + np.bitwise_count(below)
+
+
+def _any_batch(text: bytes, ends: Offsets, *, may_have_controls: bool) -> _Batch | None:
+    """Return the whole records of a text, given where lines end, or None when a mark is missing."""
+    characters = np.frombuffer(text, dtype=np.uint8)
+    head_ends, sequence_ends, plus_ends, quality_ends = ends.reshape(-1, 4).T
+    head_starts = np.zeros_like(head_ends)
+    head_starts[1:] = quality_ends[:-1] + 1
+    head_lengths = head_ends - head_starts
+    lengths = sequence_ends - head_ends - 1
+    batch = _Batch(
+        text,
+        HeadLines(characters, head_starts, head_lengths, may_have_controls),
+        sequence_starts=head_ends + 1,
+        quality_starts=plus_ends + 1,
+        lengths=lengths,
+    )
+    is_formed = (
+        np.array_equal(quality_ends - plus_ends - 1, lengths)
+        and bool(np.all(characters[head_starts] == _AT))
+        and bool(np.all(characters[sequence_ends + 1] == _PLUS_SIGN))
+        and int(np.min(head_lengths)) > 1
+        and (int(np.max(plus_ends - sequence_ends)) == 2 or _plus_lines_agree(batch))
+        and max(batch.longest, int(np.max(head_lengths))) <= _MAX_LINE_BYTES
+    )
+    return batch if is_formed else None
 
 
 class _ContentDigest:
@@ -143,12 +215,11 @@ class _ContentDigest:
         self._size_bytes = 0
         self._crc = 0
 
-    def update(self, text: bytes) -> None:
+    def update(self, text: memoryview) -> None:
         """Take the next part of the text."""
-        view = memoryview(text)
-        while view:
+        while text:
             room = _SEGMENT_BYTES - self._size_bytes % _SEGMENT_BYTES
-            part, view = view[:room], view[room:]
+            part, text = text[:room], text[room:]
             self._crc = isal_zlib.crc32(part, self._crc)
             self._size_bytes += len(part)
             if self._size_bytes % _SEGMENT_BYTES == 0:
@@ -271,19 +342,36 @@ class FastqRecords:
 
     def _consume(self) -> None:
         text = b"".join(self._pending)
-        ends, are_all_controls = _line_ends(text)
-        whole = len(ends) // 4 * 4
-        cut = int(ends[whole - 1]) + 1 if whole else 0
+        if batch := _even_batch(text):
+            self._take(batch)
+            cut = batch.size_bytes
+        else:
+            cut = self._take_lines(text)
         rest = text[cut:]
         self._pending = [rest]
         self._pending_bytes = len(rest)
         # A record much longer than a batch is not searched again for every little that arrives.
         self._due_bytes = len(rest) + max(_BATCH_BYTES, len(rest) // 2)
-        if whole:
-            text = text[:cut] if rest else text
-            self._take(text, ends[:whole], may_have_controls=not are_all_controls)
         if self.finding is None and len(rest) > _MAX_LINE_BYTES:
             self._look_for_long_line(rest)
+
+    def _take_lines(self, text: bytes) -> int:
+        """Take the whole records of a text, however they look; return where they end."""
+        ends, are_all_controls = _find_ends(text)
+        whole = len(ends) // 4 * 4
+        if not whole:
+            return 0
+        cut = int(ends[whole - 1]) + 1
+        text = text[:cut]
+        if not are_all_controls and b"\r" in text:
+            self._crlf_lines += text.count(b"\r\n")
+            text = text.replace(b"\r\n", b"\n")
+            ends, are_all_controls = _find_ends(text)
+        if batch := _any_batch(text, ends[:whole], may_have_controls=not are_all_controls):
+            self._take(batch)
+        else:
+            self.finding = self._locate(text)
+        return cut
 
     def _look_for_long_line(self, rest: bytes) -> None:
         lengths = map(len, rest.split(b"\n"))
@@ -291,19 +379,13 @@ class FastqRecords:
         if (index := next(too_long, None)) is not None:
             self.finding = self._broken(self._line + index, _LINE_TOO_LONG)
 
-    def _take(self, text: bytes, ends: Offsets, *, may_have_controls: bool) -> None:
-        """Take whole records, given where their lines end."""
-        if may_have_controls and b"\r" in text:
-            self._crlf_lines += text.count(b"\r\n")
-            text = text.replace(b"\r\n", b"\n")
-            ends, are_all_controls = _line_ends(text)
-            may_have_controls = not are_all_controls
-        batch = _Batch(text, ends, may_have_controls=may_have_controls)
-        if not (batch.is_formed and self._names.take(batch.heads) and self._count(batch)):
-            self.finding = self._locate(text)
-            return
-        self._content.update(text)
-        self._line += len(ends)
+    def _take(self, batch: _Batch) -> None:
+        text = memoryview(batch.text)[: batch.size_bytes]
+        if self._names.take(batch.heads) and self._count(batch):
+            self._content.update(text)
+            self._line += 4 * batch.reads
+        else:
+            self.finding = self._locate(text.tobytes())
 
     def _count(self, batch: _Batch) -> bool:
         """Add a batch to the statistics; False when a letter or a quality is not allowed."""
@@ -609,13 +691,17 @@ def _quality_warnings(record: ReadsFile) -> list[Finding]:
     ]
 
 
-def _line_ends(text: bytes) -> tuple[Offsets, bool]:
+def _find_ends(text: bytes) -> tuple[Offsets, bool]:
     """Return where lines end, and whether line feeds are the only control characters."""
     characters = np.frombuffer(text, dtype=np.uint8)
     controls = np.flatnonzero(characters < _SPACE)
     is_end = characters[controls] == _LINE_FEED
     are_all = bool(np.all(is_end))
     return controls if are_all else controls[is_end], are_all
+
+
+def _plus_lines_agree(batch: _Batch) -> bool:
+    return all(map(_is_plus, batch.lines(_PLUS), batch.lines(_HEAD)))
 
 
 def _count_letters(sequences: Bytes) -> tuple[int, ...]:

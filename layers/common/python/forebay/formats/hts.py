@@ -12,7 +12,7 @@ from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import Algorithm
 from forebay.domain.variants import VariantFile
-from forebay.formats.digests import HashThread, MultiDigest
+from forebay.formats.digests import MultiDigest, WorkerThread
 from forebay.formats.gzipped import BGZF_EOF, Inflater
 from forebay.formats.hts_assembly import guess_assembly
 from forebay.formats.hts_bam import BAM_MAGIC, BamRecords
@@ -30,7 +30,6 @@ HtsFile = AlignmentFile | VariantFile
 
 DEFAULT_ALGORITHMS: Final = (Algorithm.MD5, Algorithm.SHA256)
 
-_QUEUED_TEXTS: Final = 16
 _PIECE_BYTES: Final = 256 << 10
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _MAGIC_BYTES: Final = 6
@@ -77,10 +76,10 @@ def inspect_hts(
     whole file. `name` is the file's name; a warning says when it promises another format.
     """
     stored = MultiDigest(algorithms)
-    with HashThread() as hashing, HashThread(queued=_QUEUED_TEXTS) as parsing:
+    with WorkerThread("forebay-hash") as hashing, WorkerThread("forebay-parse") as parsing:
         content = _Content(name, parsing)
         for chunk in chunks:
-            hashing.submit(stored.update, chunk)
+            hashing.submit(stored.update, chunk, size_bytes=len(chunk))
             content.feed(chunk)
         content.finish()
     verdict, record, findings = content.conclude()
@@ -97,7 +96,7 @@ def inspect_hts(
 class _Content:
     """Recognises how the stored bytes are compressed and hands the content to its parser."""
 
-    def __init__(self, name: str, parsing: HashThread) -> None:
+    def __init__(self, name: str, parsing: WorkerThread) -> None:
         self._parsing = parsing
         self._inflater: Inflater | Bunzipper | None = None
         self._recognised = _Recogniser(name)
@@ -155,7 +154,7 @@ class _Content:
 
     def _hand_on(self, chunk: bytes) -> None:
         for text in self._texts(chunk):
-            self._parsing.submit(self._recognised.feed, text)
+            self._parsing.submit(self._recognised.feed, text, size_bytes=len(text))
 
     def _texts(self, chunk: bytes) -> Iterator[bytes]:
         if self._is_decided():

@@ -41,6 +41,10 @@ _RANGES: Final = {
 }
 _MAX_POSITION: Final = 2**31 - 1
 _CACHED: Final = 1 << 14
+_CACHED_BYTES: Final = 200
+_TO_SHAPE: Final = bytes.maketrans(b"123456789", b"000000000")
+# So many digits may be more than a field can hold, or not.
+_MANY_DIGITS: Final = b"0" * 10
 
 
 class Sorting:
@@ -84,6 +88,7 @@ class SamText:
         self._indices: dict[bytes, int] = {}
         self._is_long = False
         self._cigars: dict[bytes, int] = {}
+        self._good_fields: set[bytes] = set()
         self._blank_line = 0
 
     @property
@@ -220,7 +225,7 @@ class SamText:
                     "CIGAR is not a valid list of operations.",
                     expected="numbers with MIDNSHP=X, clips only at the ends, or *",
                 )
-            if len(self._cigars) < _CACHED:
+            if len(self._cigars) < _CACHED and len(cigar) <= _CACHED_BYTES:
                 self._cigars[cigar] = length
         return length
 
@@ -228,13 +233,19 @@ class SamText:
         tags = {field[:2] for field in fields}
         if len(tags) != len(fields):
             raise self._broken("an optional field is given twice.")
-        for field in fields:
+        # With all digits taken for 0, few fields differ; only arrays and powers depend on more.
+        shapes = b"\t".join(fields).translate(_TO_SHAPE).split(b"\t")
+        if self._good_fields.issuperset(shapes):
+            return
+        for field, shape in zip(fields, shapes, strict=True):
             match = _OPTIONAL.fullmatch(field)
             if match is None or not _is_in_range(match):
                 raise self._broken(
                     f"optional field {fields.index(field) + 1} is malformed or out of range.",
                     expected="TAG:TYPE:VALUE as SAMv1 section 1.5 defines it",
                 )
+            if _is_rememberable(shape) and len(self._good_fields) < _CACHED:
+                self._good_fields.add(shape)
 
     def _broken(self, rule: str, *, expected: str = "", found: str = "") -> RefusedError:
         return refused(
@@ -255,6 +266,13 @@ def cigar_query_length(cigar: bytes) -> int | None:
     if _CLIPS.fullmatch(letters) is None or any(int(n) >= 2**28 for n, _ in operations):
         return None
     return sum(int(number) for number, letter in operations if letter in _QUERY_OPERATIONS)
+
+
+def _is_rememberable(shape: bytes) -> bool:
+    """Tell whether a field is right or wrong whatever its digits are."""
+    is_short = len(shape) <= _CACHED_BYTES and _MANY_DIGITS not in shape
+    kind = shape[3:4]
+    return is_short and (kind in b"AiZH" or (kind == b"f" and b"e" not in shape[5:].lower()))
 
 
 def _is_in_range(match: re.Match[bytes]) -> bool:

@@ -200,7 +200,10 @@ class VcfHeader:
         ):
             raise self._broken("keys are missing or in another order.", expected=", ".join(keys))
         if "Description" in keys and "Description" not in meta.quoted:
-            raise self._broken("the Description is not in quotation marks.")
+            # One bare word in INFO or FORMAT, as scripts write it, cannot be misread.
+            if keys == ("ID", "Description") or not meta.items["Description"].isalnum():
+                raise self._broken("the Description is not in quotation marks.")
+            self.warn("A Description is not in quotation marks.")
 
     def _key_rule(self, key: str, *, is_quoted: bool) -> None:
         rule = _KEY_SINCE_4_3 if self.version >= (4, 3) else _KEY

@@ -4,6 +4,7 @@ Sources: Illumina BCL Convert and Casava guides, Element and MGI FASTQ descripti
 format, NCBI SRA `fastq-dump` output.
 """
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _MAX_ORIGINS: Final = 64
 # Bounds the memory that one long line among many short ones takes.
 _MATRIX_BYTES: Final = 4 << 20
 _WORD_BYTES: Final = 8
+_TABLE_WIDTH: Final = 256
 _TAB: Final = 9
 _SPACE: Final = 32
 _SLASH: Final = 47
@@ -119,6 +121,19 @@ def columns_below(lengths: Offsets, width: int) -> Flags:
     return inside
 
 
+def masks_below(lengths: Offsets, width: int) -> Bytes:
+    """Return rows of ones below the given lengths and zeros from there, to combine texts with."""
+    if width > _TABLE_WIDTH:
+        return columns_below(lengths, width) * np.uint8(0xFF)
+    return _mask_table(width)[lengths].view(np.uint8).reshape(len(lengths), width)
+
+
+@functools.cache
+def _mask_table(width: int) -> NDArray[np.void]:
+    table = columns_below(np.arange(width), width) * np.uint8(0xFF)
+    return table.view(f"V{width}").reshape(width)
+
+
 @dataclass(frozen=True, slots=True)
 class HeadLines:
     """First lines of records, `@` included: where they start in a text, and how long they are.
@@ -198,25 +213,25 @@ class NameCensus:
         if not _are_printable(rows, heads):
             return False
         lengths = _name_lengths(rows, heads)
-        self._count_origins(rows, heads, lengths)
+        bare_lengths = self._without_mates(heads, lengths)
+        width = _whole_words(bare_lengths)
+        names = (gather_rows(heads.text, heads.starts, width) & masks_below(bare_lengths, width)).view(np.uint64)
+        self._count_origins(names, heads, lengths)
         if any(each.dialect in _MATE_IN_COMMENT for each in self.origins):
             self._find_mates(heads, lengths + 1, is_mate=heads.at(lengths + 2) == _COLON)
-        lengths = self._without_mates(heads, lengths)
-        width = _whole_words(lengths)
-        names = (rows[:, :width] * columns_below(lengths, width)).view(np.uint64)
-        self._add_to_digest(names, lengths)
+        self._add_to_digest(names, bare_lengths)
         if self._pairs_match:
             self._match_pairs(names)
         self._reads += len(names)
         return True
 
-    def _count_origins(self, rows: Bytes, heads: HeadLines, lengths: Offsets) -> None:
+    def _count_origins(self, names: Words, heads: HeadLines, lengths: Offsets) -> None:
         if self.has_many_origins or self._examined == _MAX_EXAMINED:
             return
         prefixes = tuple(each.prefix for each in self.origins if each.prefix)
-        is_new = np.ones(len(rows), dtype=np.bool_)
+        is_new = np.ones(len(names), dtype=np.bool_)
         for prefix in prefixes:
-            is_new &= ~_start_with(rows.view(np.uint64), prefix)
+            is_new &= ~_start_with(names, prefix)
         for index in np.flatnonzero(is_new).tolist():
             name = heads.first(index, int(lengths[index]))
             if prefixes and name.startswith(prefixes):
@@ -287,8 +302,24 @@ def _name_lengths(rows: Bytes, heads: HeadLines) -> Offsets:
     is_blank = rows == _SPACE
     if heads.may_have_controls:
         is_blank |= rows == _TAB
+    elif (lengths := _lengths_if_comments_alike(int(np.count_nonzero(is_blank)), heads)) is not None:
+        return lengths
     first = is_blank.argmax(axis=1)
     return np.where((first > 0) & (first < heads.lengths), first, heads.lengths)
+
+
+def _lengths_if_comments_alike(blanks: int, heads: HeadLines) -> Offsets | None:
+    """Return the lengths of names if each line has one blank, as far from its end as the first."""
+    if blanks == 0:
+        return heads.lengths
+    comment = heads.first(0, int(heads.lengths[0])).partition(b" ")[2]
+    lengths = heads.lengths - (len(comment) + 1)
+    is_alike = (
+        blanks == len(lengths)
+        and int(np.min(lengths)) > 0
+        and bool(np.all(heads.at(lengths) == _SPACE))
+    )
+    return lengths if is_alike else None
 
 
 def _start_with(rows: Words, prefix: bytes) -> Flags:

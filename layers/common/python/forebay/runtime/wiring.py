@@ -4,6 +4,7 @@ Only what a function uses is imported and created: a client costs 80 ms at cold 
 layers with parsers and CEL are present only where they are needed. Handlers pass their parsers in.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -14,10 +15,11 @@ from botocore.config import Config
 
 from forebay.adapters.catalog import DynamoCatalog
 from forebay.adapters.s3 import S3ObjectStore
+from forebay.domain.objects import Kind
 from forebay.names import LANDING_ZONES, Zone
 from forebay.runtime.settings import Settings
 from forebay.services.inspect_dicom import InspectDicom, ParseDicom
-from forebay.services.inspect_genomics import InspectGenomics, ParseReads
+from forebay.services.inspect_genomics import InspectGenomics, ParseStream
 from forebay.services.inspecting import Inspector
 from forebay.services.place_object import PlaceObject
 from forebay.services.ports import Classifier, DigestChunks
@@ -127,12 +129,15 @@ class Wiring:
         return InspectDicom(self._inspector(digest_chunks), parse, pseudonyms)
 
     def inspect_genomics(
-        self, parse_reads: ParseReads, parse_checksums: ParseChecksums, digest_chunks: DigestChunks
+        self,
+        parsers: Mapping[Kind, ParseStream],
+        parse_checksums: ParseChecksums,
+        digest_chunks: DigestChunks,
     ) -> InspectGenomics:
         """Build the inspect_genomics step around its parsers."""
         inspector = self._inspector(digest_chunks)
         declarations = RecordDeclarations(inspector, parse_checksums)
-        return InspectGenomics(inspector, parse_reads, declarations, self.classifier)
+        return InspectGenomics(inspector, parsers, declarations, self.classifier)
 
     def run_read_qc(self, measure: "MeasurePair") -> "RunReadQc":
         """Build the read QC pipeline's only step around its measurement."""

@@ -17,16 +17,24 @@ from forebay.services.ports import Claim, Classifier, Declarations
 from forebay.services.record_declarations import RecordDeclarations
 
 READS_NAMESPACE = "reads"
+FILE_NAMESPACE = "file"
 UNKNOWN_RUN = "unknown"
 CHECKSUMS_MAX_BYTES = 16 * 1024 * 1024
 
 
-class ParseReads(Protocol):
-    """`formats.fastq.inspect_fastq`, passed in by the composition root."""
+class Described(Protocol):
+    """What a parser understood of a file."""
+
+    def as_metadata(self) -> dict[str, Any]:
+        """Return the JSON shape stored in the catalog."""
+
+
+class ParseStream(Protocol):
+    """A parser of `formats` that reads a file once, passed in by the composition root."""
 
     def __call__(
         self, chunks: Iterable[bytes], *, name: str, algorithms: Collection[Algorithm]
-    ) -> Inspection[ReadsFile]:
+    ) -> Inspection[Described]:
         """Inspect one file."""
 
 
@@ -35,7 +43,7 @@ class InspectGenomics:
     """Inspect one received object that is not DICOM."""
 
     inspector: Inspector
-    parse_reads: ParseReads
+    parsers: Mapping[Kind, ParseStream]
     record_declarations: RecordDeclarations
     classifier: Classifier
 
@@ -50,19 +58,19 @@ class InspectGenomics:
             return Result.ALREADY_DONE
         if findings := refuse_unread(before):
             return self.inspector.quarantine(before, before, findings, declarations)
-        if before.kind is Kind.FASTQ:
-            return self._reads(before, declarations)
+        if before.kind in self.parsers:
+            return self._parsed(before, declarations)
         if before.kind is Kind.CHECKSUMS:
             return self._checksums(before, declarations)
-        if before.kind is Kind.REPORT:
-            return self._whole(before, before, declarations)
+        if before.kind in (Kind.REPORT, Kind.INDEX):
+            return self._whole(before, declarations)
         return self.inspector.quarantine(before, before, [_unsupported()], declarations)
 
-    def _reads(self, before: ObjectRecord, declarations: Declarations) -> Result:
+    def _parsed(self, before: ObjectRecord, declarations: Declarations) -> Result:
         after = before
         if not _was_read(before):
             wanted = {d.algorithm for d in merged(before.declared, declarations.digests)}
-            inspection = self.parse_reads(
+            inspection = self.parsers[before.kind](
                 self.inspector.chunks(before),
                 name=_file_name(before),
                 algorithms={Algorithm.MD5, Algorithm.SHA256, *wanted},
@@ -86,9 +94,8 @@ class InspectGenomics:
         demanded = self.classifier.classify(facts_of(after)).needs_sender_digest
         if demanded and judgement.convincing is None:
             return self.inspector.await_digest(before, after, declarations)
-        return self.inspector.verify(
-            before, after, [digest_claim(after), reads_claim(after)], declarations
-        )
+        claims = [digest_claim(after), identity_claim(after)]
+        return self.inspector.verify(before, after, claims, declarations)
 
     def _checksums(self, before: ObjectRecord, declarations: Declarations) -> Result:
         if before.size_bytes > CHECKSUMS_MAX_BYTES:
@@ -106,15 +113,21 @@ class InspectGenomics:
             return self.inspector.quarantine(before, after, findings, declarations)
         return self.inspector.verify(before, after, [digest_claim(after)], declarations)
 
-    def _whole(
-        self, before: ObjectRecord, after: ObjectRecord, declarations: Declarations
-    ) -> Result:
+    def _whole(self, before: ObjectRecord, declarations: Declarations) -> Result:
+        after = before
         if not after.digest(Algorithm.SHA256):
             after = self.inspector.read_digests(after, ())
         after, judgement = self.inspector.judge(after, declarations)
         if judgement.finding:
             return self.inspector.quarantine(before, after, [judgement.finding], declarations)
         return self.inspector.verify(before, after, [digest_claim(after)], declarations)
+
+
+def identity_claim(record: ObjectRecord) -> Claim:
+    """Return the claim by which other bytes of the same identity are a conflict."""
+    if record.kind is Kind.FASTQ:
+        return reads_claim(record)
+    return Claim(FILE_NAMESPACE, record.location.key)
 
 
 def reads_claim(record: ObjectRecord) -> Claim:
@@ -127,16 +140,22 @@ def reads_claim(record: ObjectRecord) -> Claim:
     )
 
 
-def _described(record: ObjectRecord, inspection: Inspection[ReadsFile]) -> ObjectRecord:
+def _described(record: ObjectRecord, inspection: Inspection[Described]) -> ObjectRecord:
     digests = merged(record.digests, inspection.digests)
     if inspection.record is None:
         return replace(record, digests=digests)
     return replace(
         record,
         digests=digests,
-        metadata=_reads_metadata(record, inspection.record),
+        metadata=_metadata(record, inspection.record),
         warnings=record.warnings + inspection.findings,
     )
+
+
+def _metadata(record: ObjectRecord, understood: Described) -> Mapping[str, Any]:
+    if isinstance(understood, ReadsFile):
+        return _reads_metadata(record, understood)
+    return understood.as_metadata()
 
 
 def _reads_metadata(record: ObjectRecord, reads: ReadsFile) -> Mapping[str, Any]:
@@ -167,7 +186,7 @@ def _run_name(reads: ReadsFile) -> str:
 
 def _was_read(record: ObjectRecord) -> bool:
     """Tell whether an earlier pass, before the object had to wait, left all that is needed."""
-    return bool(record.metadata.get("sample") and record.digest(Algorithm.SHA256))
+    return bool(record.metadata and record.digest(Algorithm.SHA256))
 
 
 def _too_large(record: ObjectRecord) -> Finding:
@@ -185,9 +204,10 @@ def _unsupported() -> Finding:
         code=ReasonCode.UNSUPPORTED_FORMAT,
         message=(
             "The file's name says none of the kinds this bucket takes. DICOM belongs into the"
-            " imaging landing bucket; reads must end in .fastq.gz or .fq.gz."
+            " imaging landing bucket; reads end in .fastq.gz, alignments in .bam or .cram,"
+            " variants in .vcf.gz or .bcf."
         ),
         owner=Owner.SENDER,
-        expected="FASTQ or checksum files",
+        expected="reads, alignments, variants, indexes, run files or checksum lists",
         found="another kind of file",
     )
