@@ -16,6 +16,19 @@ from forebay_cli import stack_outputs
 from tests.e2e.cloud import Cloud
 from tests.e2e.samples import write_instances, write_pair
 
+OTHER_FILES = {
+    "wgs/x.vcf": "##fileformat=VCFv4.3\n##contig=<ID=chr1,length=1000>\n"
+    "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nchr1\t10\t.\tA\tC\t.\t.\t.\n",
+    "wgs/x.sam": "@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:chr1\tLN:1000\n"
+    "r1\t0\tchr1\t1\t60\t4M\t*\t0\t0\tACGT\tFFFF\n",
+    "run7/RunInfo.xml": """<?xml version="1.0"?>
+<RunInfo Version="2"><Run Id="160603_M01270_0196_000000000-AKGDE" Number="196">
+<Flowcell>000000000-AKGDE</Flowcell><Instrument>M01270</Instrument><Date>160603</Date>
+<Reads><Read Number="1" NumCycles="301" IsIndexedRead="N"/></Reads>
+<FlowcellLayout LaneCount="1" SurfaceCount="2" SwathCount="1" TileCount="14"/></Run></RunInfo>
+""",
+    "run7/RTAComplete.txt": "",
+}
 SAMPLES = ("HG001", "HG002", "HG003", "HG004")
 
 
@@ -209,3 +222,22 @@ def _dead_letters(cloud: Cloud) -> dict[str, int]:
         if count := int(attributes["ApproximateNumberOfMessages"]):
             found[step.value] = count
     return found
+
+
+def test_variants_alignments_and_run_files_are_placed_under_their_paths(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    site = "other"
+    for name, text in OTHER_FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    cloud.forebay("upload", str(tmp_path), "--site", site)
+    cloud.settle(site, {"PLACED": len(OTHER_FILES) - 1, "IGNORED": 1})
+
+    placed = {r.placed.key for r in cloud.records(site, State.PLACED) if r.placed}
+    assert placed == {
+        "alignments/other/wgs/x.sam",
+        "runs/other/run7/RunInfo.xml",
+        "variants/other/wgs/x.vcf",
+    }

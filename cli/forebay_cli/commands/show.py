@@ -1,7 +1,7 @@
 """`forebay show`."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -30,8 +30,8 @@ from forebay_cli.target import Target, target_options
 
 _S3_URI: Final = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.+)")
 _RUN_ID: Final = re.compile(r"[a-z0-9_-]+-[0-9a-f]{32}")
-
-
+LISTED: Final = 8
+"""How many members of a list are shown; --json has them all."""
 _EVERY_CHANGE: Final = frozenset({"version", "at", "from", "to", "pk", "sk", "schema_version"})
 
 
@@ -331,12 +331,23 @@ def _flat(metadata: Mapping[str, Any]) -> list[tuple[str, object]]:
         if isinstance(value, Mapping):
             rows += [(f"{name}.{inner}", text) for inner, text in _flat(value)]
         elif isinstance(value, (list, tuple)):
-            rows.append((name, ", ".join(str(item) for item in value)))
+            rows.append((name, _listed(value)))
         elif isinstance(value, float):
             rows.append((name, f"{value:.4g}"))
         else:
             rows.append((name, value))
     return rows
+
+
+def _listed(values: Sequence[Any]) -> str:
+    """Return a list in one line; what has parts is called by its name, what is long is counted."""
+    texts = [
+        str(item.get("name") or item.get("id") or "") if isinstance(item, Mapping) else str(item)
+        for item in values
+    ]
+    if len(texts) > LISTED:
+        return f"{', '.join(texts[:LISTED])} … ({len(texts)} in all)"
+    return ", ".join(texts)
 
 
 def _print_digests(output: Output, record: ObjectRecord) -> None:

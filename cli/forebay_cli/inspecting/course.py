@@ -1,18 +1,26 @@
-"""The course of an inspection: find, read lists, judge in parallel, compare."""
+"""The course of an inspection on a disk: find, judge in parallel, hold against checksum lists."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Final
 
 from forebay.domain.integrity import Algorithm
-from forebay_cli.inspecting.declared import compare, read_declarations
+from forebay_cli.inspecting.declared import judge_with_lists
 from forebay_cli.inspecting.finding_files import find_files
-from forebay_cli.inspecting.judging import Judged, crashed, judge_bag, judge_file, limit_memory
+from forebay_cli.inspecting.judging import (
+    Judged,
+    crashed,
+    failed,
+    judge_path,
+    limit_memory,
+    unreadable,
+)
 
 Progress = Callable[[int], None]
-DEFAULT_ALGORITHMS = frozenset({Algorithm.MD5, Algorithm.SHA256})
+_LIST_MAX_BYTES: Final = 64 << 20
 
 
 def total_bytes(paths: Iterable[Path]) -> int:
@@ -23,54 +31,68 @@ def total_bytes(paths: Iterable[Path]) -> int:
 def inspect_paths(paths: Iterable[Path], *, jobs: int, progress: Progress) -> Iterator[Judged]:
     """Yield the judgement of every file and bag, in the order they were found.
 
-    Files that a checksum list speaks of are read even when they were not named, since the list
-    cannot be judged otherwise; they are not reported.
+    Files that a checksum list speaks of are read even when they were not named; they are not
+    reported.
     """
     found = find_files(paths)
-    declarations = read_declarations(file for file in found.files if file.is_file())
-    files = [*found.files, *(declarations.targets() - set(found.files))]
-    wanted = {file: DEFAULT_ALGORITHMS | declarations.algorithms_of(file) for file in files}
-    judged = dict(_in_parallel(wanted, jobs, progress))
-    after = compare(judged, declarations)
-    yield from (after[file] for file in found.files)
-    yield from (judge_bag(bag) for bag in found.bags)
+    judged = judge_with_lists(
+        found.files,
+        judge_all=lambda wanted: judge_in_parallel(wanted, jobs=jobs, progress=progress),
+        read_list=_read_list,
+        exists=lambda path: Path(path).is_file(),
+    )
+    yield from (judged[file] for file in found.files)
+    bags = dict.fromkeys(found.bags, frozenset[Algorithm]())
+    of_bags = dict(judge_in_parallel(bags, jobs=jobs, progress=lambda _: None))
+    yield from (of_bags[bag] for bag in found.bags)
+    yield from (unreadable(str(folder), reason) for folder, reason in found.unreadable.items())
 
 
-def _in_parallel(
-    wanted: dict[Path, frozenset[Algorithm]], jobs: int, progress: Progress
-) -> Iterator[tuple[Path, Judged]]:
+def judge_in_parallel(
+    wanted: Mapping[PurePath, frozenset[Algorithm]], *, jobs: int, progress: Progress
+) -> Iterator[tuple[PurePath, Judged]]:
     """Judge files in worker processes; one that kills its worker is judged for that.
 
-    A dead worker takes its pool along, and the pool cannot say whose fault it was: what was under
-    way is tried again one by one.
+    A dead worker takes its pool along, and the pool cannot say whose fault it was. Files are taken
+    in order, so it was one of the first that are left: these are tried again one by one.
     """
     left = dict(wanted)
-    workers = jobs
     while left:
-        suspects = []
-        with ProcessPoolExecutor(workers, get_context("forkserver"), limit_memory) as pool:
-            futures: dict[Future[Judged], Path] = {
-                pool.submit(judge_file, file, algorithms): file
-                for file, algorithms in _next(left, alone=workers == 1)
-            }
-            for future in as_completed(futures):
-                file = futures[future]
-                try:
-                    judged = future.result()
-                except BrokenProcessPool:
-                    suspects.append(file)
-                    continue
-                left.pop(file)
+        for path, judged in _judge_together(left, jobs):
+            if judged is not None:
+                del left[path]
                 progress(judged.size_bytes)
-                yield file, judged
-        if suspects and workers == 1:
-            left.pop(suspects[0])
-            yield suspects[0], crashed(suspects[0])
-        workers = 1 if suspects or workers == 1 else jobs
+                yield path, judged
+        for path in list(left)[: 2 * jobs]:
+            ((_, judged),) = _judge_together({path: left.pop(path)}, 1)
+            yield path, judged or crashed(path)
 
 
-def _next(
-    left: dict[Path, frozenset[Algorithm]], *, alone: bool
-) -> list[tuple[Path, frozenset[Algorithm]]]:
-    items = list(left.items())
-    return items[:1] if alone else items
+def _judge_together(
+    wanted: Mapping[PurePath, frozenset[Algorithm]], jobs: int
+) -> Iterator[tuple[PurePath, Judged | None]]:
+    """Judge files in one pool; None for those that were not done when it broke."""
+    with ProcessPoolExecutor(jobs, get_context("forkserver"), limit_memory) as pool:
+        futures: dict[Future[Judged], PurePath] = {}
+        try:
+            for path, algorithms in wanted.items():
+                futures[pool.submit(judge_path, Path(path), algorithms)] = path
+        except BrokenProcessPool:
+            pass  # what was not submitted is left for the next pool
+        for future in as_completed(futures):
+            path = futures[future]
+            problem = future.exception()
+            if problem is None:
+                yield path, future.result()
+            else:
+                yield path, None if isinstance(problem, BrokenProcessPool) else failed(path, problem)
+
+
+def _read_list(path: PurePath) -> bytes | None:
+    file = Path(path)
+    try:
+        if file.is_file() and file.stat().st_size <= _LIST_MAX_BYTES:
+            return file.read_bytes()
+    except OSError:
+        return None  # it is judged by itself, and told there
+    return None

@@ -1,50 +1,102 @@
-"""What checksum files on the same disk say of the files that are judged."""
+"""What checksum lists say of the files beside them, on a disk or in a bucket."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import PurePath
+from typing import Final
 
 from forebay.domain.checksum_names import is_checksum_name, sidecar_target
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.integrity import Algorithm, Digest, Witness, judge
 from forebay.formats.manifests import ManifestEntry, parse_checksum_file
+from forebay.formats.recognise import FileKind
 from forebay_cli.inspecting.judging import Judged
 
-MAX_BYTES = 64 << 20
+DEFAULT_ALGORITHMS: Final = frozenset({Algorithm.MD5, Algorithm.SHA256})
+
+Wanted = Mapping[PurePath, frozenset[Algorithm]]
+JudgeAll = Callable[[Wanted], Iterable[tuple[PurePath, Judged]]]
+"""Judges files, each with the digests that are wanted of it."""
+ReadList = Callable[[PurePath], bytes | None]
+"""Returns the content of a checksum list; None when it cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """Each checksum file's declarations: target, entry."""
+    """The entries of each checksum list with the file each is about."""
 
-    by_list: Mapping[Path, tuple[tuple[Path, ManifestEntry], ...]] = field(default_factory=dict)
+    by_list: Mapping[PurePath, tuple[tuple[PurePath, ManifestEntry], ...]] = field(
+        default_factory=dict
+    )
 
-    def algorithms_of(self, target: Path) -> frozenset[Algorithm]:
-        """Return the algorithms any list declares for a file."""
-        return frozenset(
-            entry.algorithm
-            for entries in self.by_list.values()
-            for path, entry in entries
-            if path == target
-        )
-
-    def targets(self) -> frozenset[Path]:
-        """Return every file that a list speaks of and that is there."""
-        spoken = {path for entries in self.by_list.values() for path, _ in entries}
-        return frozenset(path for path in spoken if path.is_file())
+    def algorithms(self) -> dict[PurePath, frozenset[Algorithm]]:
+        """Return, for every file that a list speaks of, the algorithms that are declared."""
+        declared: dict[PurePath, frozenset[Algorithm]] = {}
+        for entries in self.by_list.values():
+            for target, entry in entries:
+                declared[target] = declared.get(target, frozenset()) | {entry.algorithm}
+        return declared
 
 
-def read_declarations(files: Iterable[Path]) -> Declarations:
-    """Read the checksum lists among files; what cannot be read is judged later, with its reason."""
-    found: dict[Path, tuple[tuple[Path, ManifestEntry], ...]] = {}
+def judge_with_lists(
+    files: Iterable[PurePath],
+    *,
+    judge_all: JudgeAll,
+    read_list: ReadList,
+    exists: Callable[[PurePath], bool],
+) -> dict[PurePath, Judged]:
+    """Judge files, and hold them against every checksum list among them.
+
+    Lists that show by their names are read first, so that one pass computes all digests; for those
+    that only content shows, a file is read again if other digests are needed. Files that a list
+    speaks of are judged even when they were not named, since the list cannot be otherwise.
+    """
+    named = list(files)
+    declared = _declarations((f for f in named if is_checksum_name(f.name)), read_list)
+    judged = dict(judge_all(_unread(dict.fromkeys(named, frozenset()), declared, {}, exists)))
+    by_content = (
+        file
+        for file in named
+        if judged[file].kind == FileKind.MANIFEST and file not in declared.by_list
+    )
+    late = _declarations(by_content, read_list)
+    declared = Declarations({**declared.by_list, **late.by_list})
+    judged |= judge_all(_unread({}, declared, judged, exists))
+    return _compare(judged, declared)
+
+
+def _declarations(files: Iterable[PurePath], read_list: ReadList) -> Declarations:
+    """Read checksum lists; what is wrong with one is told when it is judged itself."""
+    found: dict[PurePath, tuple[tuple[PurePath, ManifestEntry], ...]] = {}
     for file in files:
-        if is_checksum_name(file.name) and file.stat().st_size <= MAX_BYTES:
-            parsed = parse_checksum_file(file.read_bytes(), name=file.name)
+        if (data := read_list(file)) is not None:
+            parsed = parse_checksum_file(data, name=file.name)
             found[file] = tuple((_target(file, entry), entry) for entry in parsed.entries)
     return Declarations(found)
 
 
-def compare(judged: Mapping[Path, Judged], declarations: Declarations) -> dict[Path, Judged]:
+def _unread(
+    named: Wanted,
+    declared: Declarations,
+    judged: Mapping[PurePath, Judged],
+    exists: Callable[[PurePath], bool],
+) -> dict[PurePath, frozenset[Algorithm]]:
+    """Return what is still to be read, and with which digests."""
+    wanted = {file: DEFAULT_ALGORITHMS | algorithms for file, algorithms in named.items()}
+    for target, algorithms in declared.algorithms().items():
+        before = judged.get(target)
+        if before is None:
+            is_missing = target not in named and not exists(target)
+        else:
+            is_missing = not before.digests or not algorithms - {*before.digests}
+        if not is_missing:
+            wanted[target] = DEFAULT_ALGORITHMS | algorithms
+    return wanted
+
+
+def _compare(
+    judged: Mapping[PurePath, Judged], declarations: Declarations
+) -> dict[PurePath, Judged]:
     """Return the judgements after holding each file against what the lists declare.
 
     Both sides of a contradiction are convicted: nobody can tell from here which one is wrong.
@@ -63,7 +115,7 @@ def compare(judged: Mapping[Path, Judged], declarations: Declarations) -> dict[P
     return after
 
 
-def _target(file: Path, entry: ManifestEntry) -> Path:
+def _target(file: PurePath, entry: ManifestEntry) -> PurePath:
     beside = sidecar_target(file.name)
     if not entry.path:
         return file.with_name(beside) if beside else file

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,39 +12,52 @@ _PAYLOAD: Final = "data"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Files in a stable order, and the folders among them that are BagIt bags."""
+    """Files in a stable order, the folders among them that are BagIt bags, and closed folders."""
 
     files: tuple[Path, ...]
     bags: tuple[Path, ...]
+    unreadable: dict[Path, str] = field(default_factory=dict)
 
 
 def find_files(paths: Iterable[Path]) -> Found:
-    """Walk paths; hidden files and links to folders are left out.
+    """Walk paths; hidden files, pipes, devices and links to folders are left out.
 
     The tag files of a bag are judged with the bag, not by themselves.
     """
     files: dict[Path, None] = {}
     bags: dict[Path, None] = {}
+    unreadable: dict[Path, str] = {}
     for path in paths:
-        for file in _walk(path) if path.is_dir() else (path,):
+        for file in _walk(path, unreadable) if path.is_dir() else (path,):
             files[file] = None
             if folder := _bag_of(file, path):
                 bags[folder] = None
     judged = [file for file in files if not _is_tag_file(file, bags)]
-    return Found(tuple(judged), tuple(bags))
+    return Found(tuple(judged), tuple(bags), unreadable)
 
 
 def files_of_bag(folder: Path) -> dict[str, Path]:
-    """Return every file of a bag by its path within."""
-    return {file.relative_to(folder).as_posix(): file for file in _walk(folder)}
+    """Return every file of a bag by its path within, also hidden ones: a bag is complete.
+
+    Raises OSError when a folder cannot be read.
+    """
+    closed: dict[Path, str] = {}
+    files = {file.relative_to(folder).as_posix(): file for file in _walk(folder, closed, with_hidden=True)}
+    for path, reason in closed.items():
+        raise OSError(f"{path}: {reason}")
+    return files
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+def _walk(folder: Path, unreadable: dict[Path, str], *, with_hidden: bool = False) -> Iterator[Path]:
+    def remember(error: OSError) -> None:
+        unreadable[Path(error.filename or folder)] = error.strerror or str(error)
+
+    for parent, folders, names in os.walk(folder, onerror=remember):
+        folders[:] = sorted(name for name in folders if with_hidden or not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(parent) / name
+            file = Path(parent) / name
+            if (with_hidden or not name.startswith(".")) and (file.is_file() or not file.exists()):
+                yield file
 
 
 def _bag_of(file: Path, named: Path) -> Path | None:
