@@ -146,8 +146,6 @@ def test_quotes_around_an_etag_are_dropped() -> None:
         '{"source": "aws.s3"}',
         '{"source": "aws.s3", "detail-type": "Object Created", "detail": []}',
         native("a").replace('"a"', "5"),
-        from_bus(size="many"),
-        from_bus(size=float("inf")),
         from_bus(etag=5),
         from_bus(bucket=1).replace('{"name": "landing"}', "1"),
     ],
@@ -155,6 +153,19 @@ def test_quotes_around_an_etag_are_dropped() -> None:
 def test_what_is_no_s3_event_is_a_message_error(body: str) -> None:
     with pytest.raises(MessageError):
         read_s3_events(body)
+
+
+@pytest.mark.parametrize("size", ["many", float("inf"), -1, None, 1.5])
+def test_size_that_is_none_does_not_lose_the_event(size: object) -> None:
+    (event,) = read_s3_events(from_bus(size=size))
+
+    assert event.size_bytes == 0
+
+
+def test_notification_through_sns_is_unwrapped() -> None:
+    body = json.dumps({"Type": "Notification", "Message": native("a+b.bam")})
+
+    assert [event.key for event in read_s3_events(body)] == ["a b.bam"]
 
 
 def mutilated(body: str) -> st.SearchStrategy[str]:

@@ -144,10 +144,10 @@ def read_json(body: str) -> dict[str, Any]:
 def read_s3_events(body: str) -> tuple[ObjectCreated, ...]:
     """Return the object versions an S3 message speaks of, in either of S3's two shapes.
 
-    EventBridge sends one event with a plain key; a native notification sends `Records` with
-    URL-encoded keys. Test events and kinds other than creation yield nothing.
+    EventBridge sends one event with a plain key; a native notification, perhaps through SNS, sends
+    `Records` with URL-encoded keys. Test events and kinds other than creation yield nothing.
     """
-    data = read_json(body)
+    data = _unwrapped(read_json(body))
     try:
         if data.get("source") == "aws.s3":
             return (_from_eventbridge(data),) if data["detail-type"] == "Object Created" else ()
@@ -160,6 +160,13 @@ def read_s3_events(body: str) -> tuple[ObjectCreated, ...]:
         )
     except _WRONG_SHAPE as exc:
         raise MessageError(f"not an S3 event: {exc!r}") from exc
+
+
+def _unwrapped(data: dict[str, Any]) -> dict[str, Any]:
+    """Return what an SNS notification carries, for accounts whose buckets notify a topic."""
+    if data.get("Type") == "Notification" and isinstance(data.get("Message"), str):
+        return read_json(data["Message"])
+    return data
 
 
 def read_pipeline_event(body: str) -> PipelineFinished:
@@ -200,7 +207,7 @@ def _from_eventbridge(event: Mapping[str, Any]) -> ObjectCreated:
         key=entry["key"],
         version_id=_version(entry.get("version-id")),
         sequencer=entry.get("sequencer") or "",
-        size_bytes=int(entry.get("size") or 0),
+        size_bytes=_size(entry.get("size")),
         etag=(entry.get("etag") or "").strip('"'),
     )
 
@@ -213,9 +220,14 @@ def _from_notification(s3: Mapping[str, Any]) -> ObjectCreated:
         key=unquote_plus(entry["key"], errors="surrogateescape"),
         version_id=_version(entry.get("versionId")),
         sequencer=entry.get("sequencer") or "",
-        size_bytes=int(entry.get("size") or 0),
+        size_bytes=_size(entry.get("size")),
         etag=(entry.get("eTag") or "").strip('"'),
     )
+
+
+def _size(value: Any) -> int:
+    """Return a size in bytes, 0 for what is none: HEAD decides, so it is not worth an event."""
+    return value if isinstance(value, int) and value >= 0 else 0
 
 
 def _version(value: Any) -> str:

@@ -1,0 +1,67 @@
+"""Events as others recorded them, read as register_object reads them."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forebay.errors import MessageError
+from forebay.events import ObjectCreated, read_s3_events
+
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+TRUTH = CORPUS / "TRUTH_events.csv"
+pytestmark = pytest.mark.skipif(not TRUTH.exists(), reason="the corpus is not beside the project")
+
+
+def expectations() -> dict[str, list[dict[str, str]]]:
+    by_file: dict[str, list[dict[str, str]]] = {}
+    if TRUTH.exists():
+        with TRUTH.open(newline="") as file:
+            for row in csv.DictReader(file):
+                by_file.setdefault(row["file"], []).append(row)
+    return by_file
+
+
+def bodies(file: str) -> list[str]:
+    """Return the message bodies a file stands for: SQS records, or the file itself."""
+    text = (CORPUS / file).read_text("utf-8")
+    try:
+        data: Any = json.loads(text)
+    except ValueError:
+        return [text]
+    records = data.get("Records", []) if isinstance(data, dict) else []
+    inside = [record["body"] for record in records if "body" in record]
+    return inside or [text]
+
+
+def read(body: str) -> list[ObjectCreated]:
+    try:
+        return list(read_s3_events(body))
+    except MessageError:
+        return []
+
+
+@pytest.mark.parametrize("file", sorted(expectations()))
+def test_recorded_event_yields_exactly_the_created_objects(file: str) -> None:
+    created = [row for row in expectations()[file] if "Created" in row["event"]]
+    found = [event for body in bodies(file) for event in read(body)]
+    assert [(event.bucket, event.key) for event in found] == [
+        (row["bucket"], row["key"]) for row in created
+    ]
+
+
+def test_key_with_traversal_is_read_as_it_is_and_refused_later() -> None:
+    body = json.dumps(
+        {
+            "Records": [
+                {
+                    "eventName": "ObjectCreated:Put",
+                    "s3": {"bucket": {"name": "b"}, "object": {"key": "in/..%2F..%2Fetc/passwd"}},
+                }
+            ]
+        }
+    )
+    [event] = read_s3_events(body)
+    assert event.key == "in/../../etc/passwd"
