@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from forebay.domain.integrity import Algorithm
+from forebay_cli.inspecting import judging
 from forebay_cli.inspecting.declared import judge_with_lists
 from forebay_cli.inspecting.finding_files import find_files
 from forebay_cli.inspecting.judging import (
@@ -42,7 +43,7 @@ def inspect_paths(paths: Iterable[Path], *, jobs: int, progress: Progress) -> It
         exists=lambda path: Path(path).is_file(),
     )
     yield from (judged[file] for file in found.files)
-    bags = dict.fromkeys(found.bags, frozenset[Algorithm]())
+    bags: dict[PurePath, frozenset[Algorithm]] = dict.fromkeys(found.bags, frozenset())
     of_bags = dict(judge_in_parallel(bags, jobs=jobs, progress=lambda _: None))
     yield from (of_bags[bag] for bag in found.bags)
     yield from (unreadable(str(folder), reason) for folder, reason in found.unreadable.items())
@@ -58,21 +59,26 @@ def judge_in_parallel(
     """
     left = dict(wanted)
     while left:
-        for path, judged in _judge_together(left, jobs):
-            if judged is not None:
+        for path, done in _judge_together(left, jobs):
+            if done is not None:
                 del left[path]
-                progress(judged.size_bytes)
-                yield path, judged
+                progress(done.size_bytes)
+                yield path, done
         for path in list(left)[: 2 * jobs]:
-            ((_, judged),) = _judge_together({path: left.pop(path)}, 1)
-            yield path, judged or crashed(path)
+            (_, judged), *_ = *_judge_together({path: left.pop(path)}, 1), (path, None)
+            judged = judged or crashed(path)
+            progress(judged.size_bytes)
+            yield path, judged
 
 
 def _judge_together(
     wanted: Mapping[PurePath, frozenset[Algorithm]], jobs: int
 ) -> Iterator[tuple[PurePath, Judged | None]]:
     """Judge files in one pool; None for those that were not done when it broke."""
-    with ProcessPoolExecutor(jobs, get_context("forkserver"), limit_memory) as pool:
+    context = get_context("forkserver")
+    # One process imports the parsers, and every worker is a copy of it.
+    context.set_forkserver_preload([judging.__name__])
+    with ProcessPoolExecutor(jobs, context, limit_memory) as pool:
         futures: dict[Future[Judged], PurePath] = {}
         try:
             for path, algorithms in wanted.items():
@@ -85,7 +91,10 @@ def _judge_together(
             if problem is None:
                 yield path, future.result()
             else:
-                yield path, None if isinstance(problem, BrokenProcessPool) else failed(path, problem)
+                yield (
+                    path,
+                    None if isinstance(problem, BrokenProcessPool) else failed(path, problem),
+                )
 
 
 def _read_list(path: PurePath) -> bytes | None:

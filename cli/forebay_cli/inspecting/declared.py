@@ -53,7 +53,9 @@ def judge_with_lists(
     """
     named = list(files)
     declared = _declarations((f for f in named if is_checksum_name(f.name)), read_list)
-    judged = dict(judge_all(_unread(dict.fromkeys(named, frozenset()), declared, {}, exists)))
+    judged = dict(
+        judge_all(_unread(dict.fromkeys(named, DEFAULT_ALGORITHMS), declared, {}, exists))
+    )
     by_content = (
         file
         for file in named
@@ -82,14 +84,14 @@ def _unread(
     exists: Callable[[PurePath], bool],
 ) -> dict[PurePath, frozenset[Algorithm]]:
     """Return what is still to be read, and with which digests."""
-    wanted = {file: DEFAULT_ALGORITHMS | algorithms for file, algorithms in named.items()}
+    wanted = dict(named)
     for target, algorithms in declared.algorithms().items():
-        before = judged.get(target)
-        if before is None:
-            is_missing = target not in named and not exists(target)
+        if target in judged:
+            digests = judged[target].digests
+            is_read = not digests or algorithms <= digests.keys()
         else:
-            is_missing = not before.digests or not algorithms - {*before.digests}
-        if not is_missing:
+            is_read = target not in named and not exists(target)
+        if not is_read:
             wanted[target] = DEFAULT_ALGORITHMS | algorithms
     return wanted
 

@@ -42,13 +42,15 @@ def files_of_bag(folder: Path) -> dict[str, Path]:
     Raises OSError when a folder cannot be read.
     """
     closed: dict[Path, str] = {}
-    files = {file.relative_to(folder).as_posix(): file for file in _walk(folder, closed, with_hidden=True)}
+    paths = list(_walk(folder, closed, with_hidden=True))
     for path, reason in closed.items():
         raise OSError(f"{path}: {reason}")
-    return files
+    return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
-def _walk(folder: Path, unreadable: dict[Path, str], *, with_hidden: bool = False) -> Iterator[Path]:
+def _walk(
+    folder: Path, unreadable: dict[Path, str], *, with_hidden: bool = False
+) -> Iterator[Path]:
     def remember(error: OSError) -> None:
         unreadable[Path(error.filename or folder)] = error.strerror or str(error)
 

@@ -3,18 +3,22 @@
 import resource
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.integrity import Algorithm
+from forebay.errors import Trouble
 from forebay.formats.any_file import FileReport, inspect_any
 from forebay.formats.bagit import inspect_bag
+from forebay.formats.recognise import FileKind
 from forebay.formats.source import FileSource
 from forebay_cli.inspecting.finding_files import files_of_bag
 
 MEMORY_LIMIT_BYTES: Final = 4 << 30
 """Address space of a worker: a hostile file ends its worker, not the machine."""
+UNREADABLE: Final = "UNREADABLE"
+"""The reason's code where a file could not be read: no finding about the file, and never stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,11 @@ class Judged:
     size_bytes: int = 0
     trouble: str = ""
 
+    @property
+    def shown_verdict(self) -> str:
+        """The verdict for people, to whom a file that could not be read is not a kind of file."""
+        return "unreadable" if self.trouble else self.verdict
+
     def refused(self, finding: Finding) -> "Judged":
         """Return the judgement with one more reason, which convicts."""
         reasons = (finding, *self.reasons)
@@ -38,15 +47,17 @@ class Judged:
 
     def document(self, *, with_identifiers: bool) -> dict[str, Any]:
         """Return the JSON object of this file."""
-        document = {
+        return {
             "path": self.path,
             "kind": self.kind,
             "verdict": self.verdict,
-            "reasons": [finding.as_dict() for finding in self.reasons],
+            "reasons": [_unreadable_reason(self.trouble)] if self.trouble else self._reasons(),
             "digests": self.digests,
             "metadata": self.metadata | (self.subject if with_identifiers else {}),
         }
-        return document | ({"trouble": self.trouble} if self.trouble else {})
+
+    def _reasons(self) -> list[dict[str, str]]:
+        return [finding.as_dict() for finding in self.reasons]
 
 
 def limit_memory() -> None:
@@ -54,39 +65,47 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
 
 
-def judge_file(path: Path, algorithms: Collection[Algorithm]) -> Judged:
-    """Judge one file on disk; never raises for what is in it."""
+def judge_path(path: Path, algorithms: Collection[Algorithm]) -> Judged:
+    """Judge one file on disk, or a folder as a bag; never raises for what is in it."""
     try:
-        with FileSource(path) as source:
-            size = source.size_bytes
-            report = inspect_any(source, algorithms)
-    except OSError as exc:
-        return Judged(str(path), "unknown", "unsupported", trouble=f"{exc.strerror or exc}")
+        return _judge_bag(path) if path.is_dir() else _judge_file(path, algorithms)
+    except (OSError, Trouble) as exc:
+        return unreadable(str(path), getattr(exc, "strerror", None) or str(exc))
     except MemoryError:
         return _too_big(path)
-    return of_report(str(path), report, size)
 
 
-def judge_bag(folder: Path) -> Judged:
-    """Judge a BagIt bag as a whole."""
-    opened: dict[str, FileSource] = {}
-    try:
-        for name, path in files_of_bag(folder).items():
-            opened[name] = FileSource(path, name=name)
-        inspection = inspect_bag(opened)
-    except OSError as exc:
-        return Judged(str(folder), "manifest", "unsupported", trouble=f"{exc.strerror or exc}")
-    finally:
-        for source in opened.values():
-            source.close()
+def _judge_file(path: Path, algorithms: Collection[Algorithm]) -> Judged:
+    if path.exists() and not path.is_file():
+        return unreadable(str(path), "It is a pipe or device, which can be read only once")
+    with FileSource(path) as source:
+        return of_report(str(path), inspect_any(source, algorithms), source.size_bytes)
+
+
+def _judge_bag(folder: Path) -> Judged:
+    files = {name: _FileOfBag(path) for name, path in files_of_bag(folder).items()}
+    inspection = inspect_bag(files)
     return Judged(
         path=str(folder),
-        kind="manifest",
+        kind=FileKind.MANIFEST.value,
         verdict=inspection.verdict.value,
         reasons=inspection.findings,
         metadata=inspection.record.as_metadata() if inspection.record else {},
         size_bytes=inspection.bytes_read,
     )
+
+
+class _FileOfBag:
+    """A ByteSource that is open only while it is read: bags hold more files than a process may."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self.size_bytes = path.stat().st_size
+
+    def read_range(self, start: int, length: int) -> bytes:
+        """Return up to `length` bytes from `start`."""
+        with FileSource(self.name) as source:
+            return source.read_range(start, length)
 
 
 def of_report(path: str, report: FileReport, size_bytes: int) -> Judged:
@@ -103,7 +122,7 @@ def of_report(path: str, report: FileReport, size_bytes: int) -> Judged:
     )
 
 
-def crashed(path: Path) -> Judged:
+def crashed(path: PurePath) -> Judged:
     """Return the line for a file whose worker died: a verdict, not an outage."""
     finding = Finding(
         code=ReasonCode.LIMIT_EXCEEDED,
@@ -112,7 +131,29 @@ def crashed(path: Path) -> Judged:
         expected="a file that can be read within bounds",
         found="a crash of the parser",
     )
-    return Judged(str(path), "unknown", Verdict.INVALID.value, (finding,))
+    return Judged(str(path), FileKind.UNKNOWN.value, Verdict.INVALID.value, (finding,))
+
+
+def unreadable(path: str, reason: str) -> Judged:
+    """Return the line for what could not be read, which says nothing about its content."""
+    return Judged(path, FileKind.UNKNOWN.value, Verdict.UNSUPPORTED.value, trouble=reason)
+
+
+def failed(path: PurePath, problem: BaseException) -> Judged:
+    """Return the line for a file at which a parser failed by a bug of ours."""
+    name = type(problem).__name__
+    return unreadable(str(path), f"Forebay failed at it ({name}); please report this")
+
+
+def _unreadable_reason(trouble: str) -> dict[str, str]:
+    return {
+        "code": UNREADABLE,
+        "message": f"The file could not be read: {trouble}.",
+        "position": "",
+        "expected": "a file that can be read",
+        "found": trouble,
+        "owner": Owner.PLATFORM.value,
+    }
 
 
 def _too_big(path: Path) -> Judged:
@@ -123,4 +164,4 @@ def _too_big(path: Path) -> Judged:
         expected=f"at most {MEMORY_LIMIT_BYTES} bytes",
         found="more",
     )
-    return Judged(str(path), "unknown", Verdict.INVALID.value, (finding,))
+    return Judged(str(path), FileKind.UNKNOWN.value, Verdict.INVALID.value, (finding,))

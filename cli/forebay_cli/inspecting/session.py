@@ -31,7 +31,13 @@ from forebay_cli.target import Target
 EXIT_BAD_INPUT: Final = 1
 GOOD: Final = frozenset({Verdict.VALID.value, Verdict.WARNING.value})
 SHOWN_REASONS: Final = 3
-_STYLE: Final = {"valid": "green", "warning": "yellow", "invalid": "red", "unsupported": "magenta"}
+_STYLE: Final = {
+    "valid": "green",
+    "warning": "yellow",
+    "invalid": "red",
+    "unsupported": "magenta",
+    "unreadable": "red",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +54,12 @@ class Request:
 def run(output: Output, request: Request) -> int:
     """Judge everything, print it, and return the exit code."""
     jobs = request.jobs or _cores()
+    _require(request)
     judged = list(_judge(output, request.paths, request.target, jobs))
-    if request.multiqc_file:
-        text = json.dumps(multiqc_document(judged), indent=1)
-        request.multiqc_file.write_text(text + "\n", encoding="utf-8")
     relevant = _relevant(judged, request.paths)
+    if request.multiqc_file:
+        text = json.dumps(multiqc_document(relevant), indent=1)
+        request.multiqc_file.write_text(text + "\n", encoding="utf-8")
     if output.as_json:
         _print_lines(judged, with_identifiers=request.with_identifiers)
     else:
@@ -60,6 +67,15 @@ def run(output: Output, request: Request) -> int:
     if any(each.trouble for each in judged):
         return EXIT_TROUBLE
     return EXIT_OK if all(each.verdict in GOOD for each in relevant) else EXIT_BAD_INPUT
+
+
+def _require(request: Request) -> None:
+    """Refuse what cannot work before hours are spent on reading."""
+    missing = [path for path in request.paths if not is_uri(path) and not Path(path).exists()]
+    if missing:
+        raise click.UsageError(f"There is no {', '.join(map(shown, missing))}.")
+    if request.multiqc_file and not request.multiqc_file.parent.is_dir():
+        raise click.UsageError(f"There is no folder {shown(str(request.multiqc_file.parent))}.")
 
 
 def _print_lines(judged: Iterable[Judged], *, with_identifiers: bool) -> None:
@@ -70,9 +86,6 @@ def _print_lines(judged: Iterable[Judged], *, with_identifiers: bool) -> None:
 
 def _judge(output: Output, paths: Iterable[str], target: Target, jobs: int) -> Iterator[Judged]:
     local = [Path(path) for path in paths if not is_uri(path)]
-    missing = [str(path) for path in local if not path.exists()]
-    if missing:
-        raise click.UsageError(f"There is no {', '.join(missing)}.")
     for uri in (path for path in paths if is_uri(path)):
         yield from inspect_uri(target.account(Home.find()).s3, uri, jobs=jobs)
     if local:
@@ -98,21 +111,25 @@ def _bar(output: Output, size_bytes: int) -> Iterator[Any]:
 
 def _relevant(judged: Iterable[Judged], paths: Iterable[str]) -> list[Judged]:
     """Return what decides: a README beside the data is nobody's mistake."""
-    named = set(paths)
-    return [each for each in judged if each.kind != FileKind.UNKNOWN or each.path in named]
+    named = {path if is_uri(path) else str(Path(path)) for path in paths}
+    return [
+        each
+        for each in judged
+        if each.kind != FileKind.UNKNOWN or each.trouble or each.path in named
+    ]
 
 
 def _print(output: Output, judged: list[Judged], relevant: list[Judged]) -> None:
     for each in relevant:
-        verdict = "unreadable" if each.trouble else each.verdict
+        verdict = each.shown_verdict
         line = Text(f"{verdict:<12}", style=_STYLE.get(verdict, "red"))
         line.append(f"{each.kind:<15}{size_text(each.size_bytes):>10}  ", style="dim")
-        line.append(each.path, style="default")
+        line.append(shown(each.path), style="default")
         output.out.print(line, soft_wrap=True)
         for sentence in [each.trouble] if each.trouble else _sentences(each):
             output.out.print(Padding(Text(sentence), (0, 0, 0, 12)))
-    counts = Counter(each.verdict for each in relevant)
-    said = [f"{counts[v.value]} {v.value}" for v in Verdict if counts[v.value]]
+    counts = Counter(each.shown_verdict for each in relevant)
+    said = [f"{count} {verdict}" for verdict in _STYLE if (count := counts[verdict])]
     if aside := len(judged) - len(relevant):
         said.append(f"{aside} of other kinds left aside")
     output.out.print(" · ".join(said) or "Nothing to judge.")
@@ -124,6 +141,12 @@ def _sentences(each: Judged) -> Iterator[str]:
         yield f"{finding.code.value}{where}. {finding.message}"
     if (more := len(each.reasons) - SHOWN_REASONS) > 0:
         yield f"… and {more} more; --json prints them all."
+
+
+def shown(path: str) -> str:
+    """Return a path fit for a terminal: file names may hold escapes, and bytes that are no text."""
+    text = path.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _cores() -> int:

@@ -153,7 +153,11 @@ class ValueDecoder:
         if len(value) % size:
             self.suspect.append(keyword)
             value = value[: len(value) // size * size]
-        return list(struct.unpack(f"{self._order}{len(value) // size}{code}", value))
+        numbers = struct.unpack(f"{self._order}{len(value) // size}{code}", value)
+        if all(map(math.isfinite, numbers)):
+            return list(numbers)
+        self.suspect.append(keyword)
+        return []
 
     def _parsed(self, keyword: str, text: str, parse: Callable[[str], float]) -> Any:
         if not text:

@@ -23,10 +23,11 @@ __all__ = ["FastqRecords"]
 
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.intp]
+Words = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 
 _BATCH_BYTES: Final = 1 << 20
-_SEGMENT_BYTES: Final = 64 << 10
+_SEGMENT_BYTES: Final = 1 << 20
 # The longest nanopore reads known are a little over 4 million bases.
 _MAX_LINE_BYTES: Final = 8 << 20
 
@@ -49,6 +50,9 @@ _LINE_FEED: Final = 10
 _SPACE: Final = 32
 _PLUS_SIGN: Final = 43
 _AT: Final = 64
+_THREE_CHARACTERS: Final = np.uint32(0xFFFFFF)
+_PLUS_LINE: Final = int.from_bytes(b"\n+\n", "little")
+_BORDER: Final = int.from_bytes(b"\n@", "little")
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -115,65 +119,82 @@ class _Batch:
 def _even_batch(text: bytes) -> _Batch | None:
     """Return the whole records of a text if all reads are as long as the first one.
 
-    None when that is not so, or when anything else is not as usual. Reads as sequencers write them
-    only need one place found per record, the line end before `+`; the others follow.
+    None when that is not so, or when anything else is not as sequencers write it; then the lines
+    have to be looked at one by one. Here only one place per record is searched for, the line end
+    before `+`, and all else is checked to be where it must be then.
     """
+    characters = np.frombuffer(text, dtype=np.uint8)
     first = text.find(b"\n") + 1
     length = text.find(b"\n", first) - first
-    characters = np.frombuffer(text, dtype=np.uint8)
-    controls = characters < _SPACE
-    sequence_ends = _pairs_two_apart(controls)
+    bits = _control_bits(characters)
+    sequence_ends = _places_of_pairs(bits)
     if length < 1 or sequence_ends is None:
         return None
-    quality_ends = sequence_ends + (length + 3)
-    reads = int(np.searchsorted(quality_ends, len(text)))
+    reads = int(np.searchsorted(sequence_ends, len(text) - (length + 3)))
     if not reads:
         return None
-    sequence_ends, quality_ends = sequence_ends[:reads], quality_ends[:reads]
+    sequence_ends = sequence_ends[:reads]
+    quality_ends = sequence_ends + (length + 3)
     head_starts = np.zeros_like(quality_ends)
     head_starts[1:] = quality_ends[:-1] + 1
-    head_lengths = sequence_ends - (length + 1) - head_starts
-    end = int(quality_ends[-1]) + 1
-    rest = int(np.count_nonzero(controls[end:]))
-    # All four line ends of each record are where they should be, and no other control character.
+    head_ends = sequence_ends - (length + 1)
+    heads = HeadLines(characters, head_starts, head_ends - head_starts, may_have_controls=False)
+    rest = characters[int(quality_ends[-1]) + 1 :]
+    rest_controls = int(np.count_nonzero(rest < _SPACE))
     is_usual = (
-        int(np.min(head_lengths)) > 1
-        and int(np.max(head_lengths)) <= _MAX_LINE_BYTES
-        and rest < 4
-        and int(np.count_nonzero(controls)) == 4 * reads + rest
-        and all(
-            bool(np.all(characters[places] == expected))
-            for places, expected in (
-                (head_starts, _AT),
-                (sequence_ends - (length + 1), _LINE_FEED),
-                (sequence_ends, _LINE_FEED),
-                (sequence_ends + 1, _PLUS_SIGN),
-                (sequence_ends + 2, _LINE_FEED),
-                (quality_ends, _LINE_FEED),
-            )
+        rest_controls < 4
+        and int(np.sum(np.bitwise_count(bits))) == 4 * reads + rest_controls
+        and int(np.min(heads.lengths)) > 1
+        and int(np.max(heads.lengths)) <= _MAX_LINE_BYTES
+        and bool(np.all(characters[head_ends] == _LINE_FEED))
+        and _are_marked(characters, sequence_ends, quality_ends)
+    )
+    return (
+        _Batch(
+            text,
+            heads,
+            sequence_starts=head_ends + 1,
+            quality_starts=sequence_ends + 3,
+            lengths=np.full(reads, length),
         )
-    )
-    if not is_usual:
-        return None
-    return _Batch(
-        text,
-        HeadLines(characters, head_starts, head_lengths, may_have_controls=False),
-        sequence_starts=sequence_ends - length,
-        quality_starts=sequence_ends + 3,
-        lengths=np.full(reads, length),
+        if is_usual
+        else None
     )
 
 
-def _pairs_two_apart(flags: Flags) -> Offsets | None:
-    """Return where a flag is followed by another two further on; None when that is often so."""
-    packed = np.packbits(flags, bitorder="little")
-    words = np.zeros(len(packed) // 8 + 2, dtype="<u8")
-    words.view(np.uint8)[: len(packed)] = packed
-    words[:-1] &= words[:-1] >> np.uint64(2) | words[1:] << np.uint64(62)
-    at = np.flatnonzero(words)
-    bits = words[at]
-    below = bits - np.uint64(1)
-    return None if np.any(bits & below) else at * 64 + np.bitwise_count(below)
+def _control_bits(characters: Bytes) -> Words:
+    """Return one bit per character, the lowest for the first, and zeros up to a whole word."""
+    size = len(characters)
+    flags = np.empty((size // 64 + 1) * 64, dtype=np.bool_)
+    np.less(characters, _SPACE, out=flags[:size])
+    flags[size:] = False
+    return np.packbits(flags, bitorder="little").view("<u8")
+
+
+def _places_of_pairs(bits: Words) -> Offsets | None:
+    """Return where a bit is set together with the last but one before it: as around `+`.
+
+    None when some are close to each other.
+    """
+    pairs = bits >> np.uint64(2)
+    pairs[:-1] |= bits[1:] << np.uint64(62)
+    pairs &= bits
+    at = np.flatnonzero(pairs)
+    pairs = pairs[at]
+    below = pairs - np.uint64(1)
+    return None if np.any(pairs & below) else at * 64 + np.bitwise_count(below)
+
+
+def _are_marked(characters: Bytes, sequence_ends: Offsets, quality_ends: Offsets) -> bool:
+    """Tell whether sequences end before a line `+`, and records start with `@`."""
+    middles = gather_rows(characters, sequence_ends, 4).view("<u4")[:, 0]
+    borders = gather_rows(characters, quality_ends, 2).view("<u2")[:, 0]
+    return (
+        int(characters[0]) == _AT
+        and bool(np.all(middles & _THREE_CHARACTERS == _PLUS_LINE))
+        and bool(np.all(borders[:-1] == _BORDER))
+        and int(characters[quality_ends[-1]]) == _LINE_FEED
+    )
 
 
 def _any_batch(text: bytes, ends: Offsets, *, may_have_controls: bool) -> _Batch | None:
@@ -203,7 +224,7 @@ def _any_batch(text: bytes, ends: Offsets, *, may_have_controls: bool) -> _Batch
 
 
 class _ContentDigest:
-    """The SHA-256 of the CRC-32 of every 64 KiB of a text, big-endian, and of its length.
+    """The SHA-256 of the CRC-32 of every MiB of a text, big-endian, and of its length.
 
     Anyone can compute it with zlib, and chance does not change a text without changing it. Four
     times as fast as the whole inspection is what a cryptographic digest of the text would have to
@@ -515,13 +536,12 @@ class _Tally:
         if sum(counts) < batch.bases:
             # Without bit 5 a lower-case letter is its upper case, and nothing else becomes a letter.
             counts = _count_letters(sequences & np.uint8(0xDF))
-        _, c, g, _, n = counts
         self.min_length = min(self.min_length, batch.shortest) if self.reads else batch.shortest
         self.max_length = max(self.max_length, batch.longest)
         self.reads += batch.reads
         self.bases += batch.bases
-        self.gc += c + g
-        self.n += n
+        self.gc += counts.gc
+        self.n += counts.n
         return sum(counts) == batch.bases
 
     def add_qualities(self, batch: _Batch) -> bool:
@@ -704,8 +724,20 @@ def _plus_lines_agree(batch: _Batch) -> bool:
     return all(map(_is_plus, batch.lines(_PLUS), batch.lines(_HEAD)))
 
 
-def _count_letters(sequences: Bytes) -> tuple[int, ...]:
-    return tuple(int(np.count_nonzero(sequences == letter)) for letter in b"ACGTN")
+class _Letters(NamedTuple):
+    """How many letters of each kind."""
+
+    a: int
+    t: int
+    gc: int
+    n: int
+
+
+def _count_letters(sequences: Bytes) -> _Letters:
+    a, t, n = (int(np.count_nonzero(sequences == letter)) for letter in b"ATN")
+    # C and G differ in bit 2 alone.
+    gc = int(np.count_nonzero(sequences | np.uint8(4) == ord("G")))
+    return _Letters(a, t, gc, n)
 
 
 def _is_printable(head: bytes) -> bool:

@@ -215,7 +215,9 @@ class NameCensus:
         lengths = _name_lengths(rows, heads)
         bare_lengths = self._without_mates(heads, lengths)
         width = _whole_words(bare_lengths)
-        names = (gather_rows(heads.text, heads.starts, width) & masks_below(bare_lengths, width)).view(np.uint64)
+        names = (
+            gather_rows(heads.text, heads.starts, width) & masks_below(bare_lengths, width)
+        ).view(np.uint64)
         self._count_origins(names, heads, lengths)
         if any(each.dialect in _MATE_IN_COMMENT for each in self.origins):
             self._find_mates(heads, lengths + 1, is_mate=heads.at(lengths + 2) == _COLON)
@@ -264,9 +266,9 @@ class NameCensus:
         return lengths - 2 * is_mate
 
     def _add_to_digest(self, names: Words, lengths: Offsets) -> None:
-        words = lengths // _WORD_BYTES + 1
-        if int(np.min(words)) < names.shape[1]:
-            names = names[columns_below(words, names.shape[1])]
+        width = names.shape[1]
+        if int(np.min(lengths)) // _WORD_BYTES + 1 < width:
+            names = names[columns_below(lengths // _WORD_BYTES + 1, width)]
         self._sha256.update(names)
 
     def _match_pairs(self, names: Words) -> None:
@@ -302,7 +304,9 @@ def _name_lengths(rows: Bytes, heads: HeadLines) -> Offsets:
     is_blank = rows == _SPACE
     if heads.may_have_controls:
         is_blank |= rows == _TAB
-    elif (lengths := _lengths_if_comments_alike(int(np.count_nonzero(is_blank)), heads)) is not None:
+    elif (
+        lengths := _lengths_if_comments_alike(int(np.count_nonzero(is_blank)), heads)
+    ) is not None:
         return lengths
     first = is_blank.argmax(axis=1)
     return np.where((first > 0) & (first < heads.lengths), first, heads.lengths)
@@ -322,11 +326,17 @@ def _lengths_if_comments_alike(blanks: int, heads: HeadLines) -> Offsets | None:
     return lengths if is_alike else None
 
 
-def _start_with(rows: Words, prefix: bytes) -> Flags:
-    size = (len(prefix) + _WORD_BYTES - 1) // _WORD_BYTES
-    matches = np.full(len(rows), size <= rows.shape[1])
-    masks = np.frombuffer((b"\xff" * len(prefix)).ljust(size * _WORD_BYTES, b"\0"), dtype=np.uint64)
-    wanted = np.frombuffer(prefix.ljust(size * _WORD_BYTES, b"\0"), dtype=np.uint64)
-    for column in range(min(size, rows.shape[1])):
-        matches &= rows[:, column] & masks[column] == wanted[column]
+def _start_with(names: Words, prefix: bytes) -> Flags:
+    """Tell which names start with a prefix, comparing whole words."""
+    size = len(prefix)
+    if size > names.shape[1] * _WORD_BYTES:
+        return np.zeros(len(names), dtype=np.bool_)
+    whole = size // _WORD_BYTES
+    wanted = np.frombuffer(prefix.ljust((whole + 1) * _WORD_BYTES, b"\0"), dtype=np.uint64)
+    matches = np.ones(len(names), dtype=np.bool_)
+    for column in range(whole):
+        matches &= names[:, column] == wanted[column]
+    if size % _WORD_BYTES:
+        mask = masks_below(np.array([size % _WORD_BYTES]), _WORD_BYTES).view(np.uint64)[0, 0]
+        matches &= names[:, whole] & mask == wanted[whole]
     return matches

@@ -47,12 +47,14 @@ _SAM_RECORD: Final = re.compile(
 # Two records' worth of shape: a name, bases, and whatever follows; blank lines may come first.
 _FASTQ: Final = re.compile(rb"(?:\s*\n)?@\S[^\n]*\r?\n[A-Za-z.*=-]+\r?\n[^\t\n]")
 # Digests as coreutils, BSD and base64 writers put them, hashdeep, SFV, and tables with a heading.
+# Base64 counts only with its padding: else every line of a long word and a blank would do.
 _MANIFEST: Final = re.compile(
     rb"\\?[0-9A-Fa-f]{32,128}(?:[ \t][^\n]+)?(?:\r?\n|$)"
-    rb"|[0-9A-Za-z+/]{22,88}={0,2}[ \t][ *]?[^\n]+(?:\r?\n|$)"
+    rb"|(?:[0-9A-Za-z+/]{22}==|[0-9A-Za-z+/]{27}=|[0-9A-Za-z+/]{43}=|[0-9A-Za-z+/]{86}==)"
+    rb"[ \t][ *]?[^\n]+(?:\r?\n|$)"
     rb"|(?:MD5|SHA-?\d+)[^\n]*\([^\n]+\) ?= ?[0-9A-Fa-f]{32}"
     rb"|%%%% HASHDEEP-"
-    rb"|;[^\n]*\n"
+    rb"|(?:;[^\n]*\n)+[^\n;]+ [0-9A-Fa-f]{8}\r?(?:\n|$)"
     rb"|[^\n]*\t(?:md5|sha1|sha256|sha512)(?:sum)?[\t\r\n]",
     re.IGNORECASE,
 )
@@ -89,7 +91,8 @@ def recognise(name: str, head: bytes) -> FileKind:
     if is_checksum_name(name):
         return FileKind.MANIFEST
     content = _inflated(head) if head.startswith(_GZIP) else head
-    if content[_DICOM_AT : _DICOM_AT + 4] == b"DICM":
+    # Qualities of reads may spell DICM just there; a preamble that looks like reads is no DICOM.
+    if content[_DICOM_AT : _DICOM_AT + 4] == b"DICM" and not _FASTQ.match(content):
         return FileKind.DICOM
     return _by_content(content) or _by_name(name) or _by_looks(content) or FileKind.UNKNOWN
 
