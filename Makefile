@@ -3,7 +3,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
-export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 1
+# The CDK works on Node 20, which it no longer supports; `forebay doctor` says so once.
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] = "1"
+os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] = "20"
 
 from infra.lint import DEPLOYMENTS, synthesize
 from tests.infra.deployed import Deployment

@@ -161,7 +161,7 @@ def deployment_environment(home: Home, cloud: LocalCloud) -> dict[str, str]:
         "CDK_DEFAULT_ACCOUNT": cloud.account,
         "CDK_DEFAULT_REGION": cloud.region,
         "CDK_DISABLE_CLI_TELEMETRY": "true",
-        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
     }
 
 
