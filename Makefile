@@ -76,6 +76,14 @@ format: setup ## Format and fix what can be fixed
 bench: setup ## Measure imports, API calls, bytes and throughput; prints and writes JSON
 	$(BIN)/python -m bench
 
+.PHONY: bench-inspect
+bench-inspect: setup ## Measure the parsers against gzip, seqkit, igzip, grz-check and pydicom
+	$(BIN)/python -m bench inspect-fastq inspect-dicom
+
+.PHONY: fuzz
+fuzz: setup ## Fuzz every parser, a minute each; `make test` holds a short run
+	$(BIN)/python -m fuzz --all --seconds 60
+
 .PHONY: lock
 lock: setup ## Resolve the locks anew (Python, layers, local cloud, npm)
 	tools/lock

@@ -1,5 +1,6 @@
 import hashlib
 import sys
+import threading
 import zlib
 from typing import Never
 
@@ -52,7 +53,11 @@ def test_crt_checksums_are_left_out_where_awscrt_is_absent(monkeypatch: pytest.M
     assert can_compute(Algorithm.SHA512)
 
 
-def test_failing_update_is_raised_when_the_thread_is_closed() -> None:
+def test_failing_update_is_raised_when_the_thread_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(digests, "_processors", lambda: 2)
+
     def fail(data: bytes) -> Never:
         raise ValueError("no")
 
@@ -61,3 +66,30 @@ def test_failing_update_is_raised_when_the_thread_is_closed() -> None:
         thread.submit(fail, b"", size_bytes=digests._WORTH_A_THREAD_BYTES)
     with pytest.raises(ValueError, match="no"):
         thread.close()
+
+
+@pytest.mark.parametrize("processors,is_started", [(1, False), (2, True)])
+def test_thread_is_started_only_where_it_has_a_processor(
+    processors: int, is_started: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "_processors", lambda: processors)
+    names: list[str] = []
+    with WorkerThread("test") as thread:
+        for size_bytes in (1, digests._WORTH_A_THREAD_BYTES):
+            thread.submit(
+                lambda _: names.append(threading.current_thread().name), b"", size_bytes=size_bytes
+            )
+    assert names == ["MainThread", "test" if is_started else "MainThread"]
+
+
+@pytest.mark.parametrize(
+    "algorithms", [[Algorithm.SHA256], [Algorithm.CRC32, Algorithm.MD5], list(Algorithm)]
+)
+def test_digests_do_not_depend_on_how_they_are_shared_among_threads(
+    algorithms: list[Algorithm],
+) -> None:
+    together = MultiDigest(algorithms)
+    together.update(DATA)
+    found, size_bytes = digest_chunks([DATA], algorithms)
+    assert found == together.digests()
+    assert size_bytes == len(DATA)

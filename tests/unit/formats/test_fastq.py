@@ -2,8 +2,11 @@ import gzip
 import hashlib
 import random
 import struct
+import tracemalloc
 import zlib
+from typing import Never
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +15,7 @@ from forebay.domain.findings import ReasonCode, Verdict
 from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import Algorithm
 from forebay.domain.sequencing import ReadsFile
-from forebay.formats import fastq_records
+from forebay.formats import fastq_batches, fastq_records
 from forebay.formats.fastq import inspect_fastq
 from forebay.formats.gzipped import BGZF_EOF
 
@@ -361,3 +364,117 @@ def test_any_row_of_lines_ends_in_a_verdict_that_no_chunking_changes(
 ) -> None:
     data = b"\n".join(lines)
     assert inspect(data, chunk_bytes=chunk_bytes) == inspect(data)
+
+
+def texts(alphabet: bytes, *, least: int = 0, most: int = 12) -> st.SearchStrategy[bytes]:
+    letters = st.sampled_from([bytes([code]) for code in alphabet])
+    return st.lists(letters, min_size=least, max_size=most).map(b"".join)
+
+
+HEADS = st.one_of(
+    st.integers(0, 30_000).map(lambda x: b"@A00689:69:HLYWYDSXX:2:1101:%d:1000" % x),
+    st.integers(0, 30_000).map(lambda x: b"@A00689:69:HLYWYDSXX:2:1101:%d:1000 2:N:0:ACGT" % x),
+    st.integers(0, 9).map(lambda x: b"@AV244103:NT1234567E:2345:%d:1:1:2/1" % x),
+    texts(b"r/12 :\t", least=1).map(lambda name: b"@" + name),
+    texts(b"r", least=1, most=300).map(lambda name: b"@" + name),
+    st.sampled_from([b"@", b"r", b"@r\x00", b"@r\x7f", b"@\xc3\xa9", b"@r x y", b"@/2"]),
+)
+LENGTHS = st.one_of(st.just(20), st.integers(0, 30), st.sampled_from([0, 1, 200]))
+LETTERS = st.one_of(*map(st.just, (b"ACGTN", b"ACGTN", b"acgtN", b"ACGTRY.-", b"ACEZ", b"AC\x00")))
+SCORES = st.one_of(*map(st.just, (b"#,:F", b"#,:F", b"@Tfh", b"!~", b"F\x00", b"F\x1f\x7f")))
+PLUS = st.sampled_from([b"+"] * 20 + [b"", b"+r", b"-"])
+
+
+@st.composite
+def fastq_texts(draw: st.DrawFn) -> bytes:
+    """Nearly always well-formed records, of one length or not, with everything that can be odd."""
+    heads = draw(st.one_of(st.just(HEADS), st.sampled_from([b"@r1", b"@r22 1:N"]).map(st.just)))
+    lengths = draw(st.one_of(st.just(LENGTHS), LENGTHS.map(st.just)))
+    letters, scores = draw(LETTERS), draw(SCORES)
+    lines = []
+    for _ in range(draw(st.integers(0, 9))):
+        length = draw(lengths)
+        bases = draw(texts(letters, least=length, most=length))
+        qualities = draw(texts(scores, least=length, most=length))
+        lines += [draw(heads), bases, draw(PLUS), qualities]
+    end = draw(st.sampled_from([b"\n"] * 8 + [b"\r\n", b"\r"]))
+    text = end.join(lines) + end * bool(lines)
+    return text[: len(text) - draw(st.sampled_from([0] * 8 + [1, 2, 7]))]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    text=fastq_texts(),
+    batch_bytes=st.integers(1, 400),
+    chunk_bytes=st.integers(1, 400),
+    part_bytes=st.integers(1, 40),
+)
+def test_fast_and_general_path_agree_whatever_the_records_and_the_batches(
+    text: bytes, batch_bytes: int, chunk_bytes: int, part_bytes: int
+) -> None:
+    expected = inspect_line_by_line(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fastq_records, "_BATCH_BYTES", batch_bytes)
+        patch.setattr(fastq_batches, "_PART_BYTES", part_bytes)
+        assert inspect(text, chunk_bytes=chunk_bytes) == expected
+
+
+def inspect_line_by_line(text: bytes) -> Inspection[ReadsFile]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fastq_records, "even_batch", lambda _: None)
+        patch.setattr(fastq_batches, "_MAX_FILL", 0)
+        return inspect(text)
+
+
+def test_reads_of_one_length_take_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Never:
+        raise AssertionError("every line was looked at")
+
+    form = b"@read%d 1:N:0:ACGTACGT\nACGTNACGTNACGTNACGTN\n+\nFF:,#FF:,#FF:,#FF:,#\n"
+    text = b"".join(form % number for number in range(1000))
+    monkeypatch.setattr(fastq_records, "find_ends", refuse)
+    record = inspect(text).record
+    assert record is not None
+    assert (record.reads, record.bases, record.gc_fraction) == (1000, 20_000, 0.4)
+
+
+def test_upper_case_bases_are_told_from_all_other_characters() -> None:
+    for code in range(256):
+        letters = np.frombuffer(b"ACGTN" + bytes([code]), dtype=np.uint8)
+        counts = fastq_records._count_letters(letters)
+        assert counts.known == 5 + (code in b"ACGTNacgtn"), code
+        assert fastq_records._are_upper_bases(letters) == (code in b"ACGTN"), code
+        if code in b"ACGTN":
+            assert fastq_records._count_upper_bases(letters) == counts
+
+
+def test_content_digest_is_that_of_crcs_which_anyone_can_compute() -> None:
+    text = TEXT * 200
+    segments = [text[at : at + (256 << 10)] for at in range(0, len(text), 256 << 10)]
+    assert len(segments) > 2
+    crcs = b"".join(struct.pack(">I", zlib.crc32(segment)) for segment in segments)
+    expected = hashlib.sha256(crcs + struct.pack(">Q", len(text))).hexdigest()
+    record = inspect(text, chunk_bytes=100_001).record
+    assert record is not None
+    assert record.content_digest == expected
+
+
+def test_names_digest_is_that_of_padded_names() -> None:
+    names = [record.split(b" ")[0] for record in RECORDS]
+    padded = b"".join(name + bytes(8 - len(name) % 8) for name in names)
+    crc = struct.pack(">IQ", zlib.crc32(padded), len(padded))
+    record = inspect(TEXT).record
+    assert record is not None
+    assert record.names_digest == hashlib.sha256(crc).hexdigest()
+
+
+def test_one_long_name_among_short_ones_takes_little_memory() -> None:
+    lines = [b"@%d\nA\n+\nI\n" % number for number in range(50_000)]
+    lines[25_000] = b"@" + b"n" * 400_000 + b"\nA\n+\nI\n"
+    tracemalloc.start()
+    record = inspect(b"".join(lines)).record
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert record is not None
+    assert record.reads == 50_000
+    assert peak < 64 << 20

@@ -14,13 +14,7 @@ from typing import Any, Final
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.imaging import UID_MAX_LENGTH, DicomInstance, is_uid
 from forebay.domain.inspection import ByteSource, Inspection
-from forebay.formats.dicom_elements import (
-    DOUBLE_PIXELS,
-    FLOAT_PIXELS,
-    DataSetWalk,
-    Encoding,
-    walk_data_set,
-)
+from forebay.formats.dicom_elements import walk_data_set
 from forebay.formats.dicom_meta import (
     MEDIA_SOP_CLASS,
     MEDIA_SOP_INSTANCE,
@@ -29,6 +23,12 @@ from forebay.formats.dicom_meta import (
     read_file_meta,
 )
 from forebay.formats.dicom_reader import DicomLimits, RangeReader, RefusedError, refused
+from forebay.formats.dicom_structure import (
+    DOUBLE_PIXELS,
+    FLOAT_PIXELS,
+    DataSetWalk,
+    Encoding,
+)
 from forebay.formats.dicom_values import ATTRIBUTES, IDENTITY, SUBJECT, ValueDecoder
 from forebay.formats.source import BytesSource
 
@@ -81,11 +81,13 @@ _SUBSAMPLED: Final = {
 }
 _FLOAT_BITS: Final = {FLOAT_PIXELS: 32, DOUBLE_PIXELS: 64}
 
-_WANTED: Final = frozenset(
-    {tag for tag, _ in (*ATTRIBUTES.values(), *SUBJECT.values())}
-    | set(IDENTITY.values())
-    | {_PIXEL_URL}
+_NOTED: Final = (_DIRECTORY_RECORDS, *(tag for _, tag, _ in _CONTENT_TAGS))
+_KEPT: Final = (
+    *(tag for tag, _ in (*ATTRIBUTES.values(), *SUBJECT.values())),
+    *IDENTITY.values(),
+    _PIXEL_URL,
 )
+_WANTED: Final = dict.fromkeys(_NOTED, False) | dict.fromkeys(_KEPT, True)
 
 
 def inspect_dicom(
@@ -293,7 +295,7 @@ def _judge_content(walk: DataSetWalk, sop_class: str, attributes: dict[str, Any]
     has_pixels = walk.pixels is not None and walk.pixels.length != 0
     if has_pixels:
         return _judge_pixel_length(walk, attributes)
-    if _PIXEL_URL in walk.tags:
+    if _PIXEL_URL in walk.values:
         return []
     if _IMAGE_CLASS.fullmatch(sop_class) or "Rows" in attributes:
         return [_missing_content(ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH, "PixelData")]
@@ -356,7 +358,7 @@ def _pixel_bytes(walk: DataSetWalk, attributes: dict[str, Any]) -> int | None:
         return None
     total_bits = math.prod(map(int, factors))
     if samples == 3:
-        share = _SUBSAMPLED.get(attributes.get("PhotometricInterpretation", ""), 1)
+        share = _SUBSAMPLED.get(str(attributes.get("PhotometricInterpretation")), 1)
         total_bits = int(total_bits * share)
     return -(-total_bits // 8)
 

@@ -5,94 +5,41 @@ fits: tags ascend, lengths end inside what contains them, sequences are closed.
 """
 
 import struct
-from collections.abc import Collection
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final
 
 from forebay.domain.findings import Owner, ReasonCode
 from forebay.formats.dicom_reader import DicomLimits, RangeReader, RefusedError, refused
-
-__all__ = ["PIXEL_TAGS", "DataSetWalk", "Encoding", "PixelData", "RawValue", "walk_data_set"]
-
-FLOAT_PIXELS: Final = 0x7FE00008
-DOUBLE_PIXELS: Final = 0x7FE00009
-PIXELS: Final = 0x7FE00010
-PIXEL_TAGS: Final = frozenset({FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS})
-
-UNDEFINED: Final = 0xFFFFFFFF
-ITEM: Final = 0xFFFEE000
-ITEM_END: Final = 0xFFFEE00D
-SEQUENCE_END: Final = 0xFFFEE0DD
-
-_SHORT_VRS: Final = frozenset(
-    b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
+from forebay.formats.dicom_scan import scan_plain
+from forebay.formats.dicom_structure import (
+    IMPLICIT_LITTLE,
+    ITEM,
+    ITEM_BYTES,
+    ITEM_END,
+    LONG_VRS,
+    PIXEL_TAGS,
+    PIXELS,
+    SEQUENCE_END,
+    SEQUENCE_END_BYTES,
+    SHORT_VRS,
+    UNDEFINED,
+    VRS,
+    Container,
+    DataSetWalk,
+    Encoding,
+    Open,
+    PixelData,
+    RawValue,
 )
-LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-VRS: Final = _SHORT_VRS | LONG_VRS
+
+__all__ = ["walk_data_set"]
 
 _LITTLE: Final = (struct.Struct("<HH"), struct.Struct("<H"), struct.Struct("<I"))
 _BIG: Final = (struct.Struct(">HH"), struct.Struct(">H"), struct.Struct(">I"))
-_SEQUENCE_END_BYTES: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _TAIL_BYTES: Final = 64 << 10
-_MAX_FRAGMENT_JUMPS: Final = 3
+_MAX_FRAGMENT_JUMPS: Final = 1
 _MAX_END_CANDIDATES: Final = 64
 _MAX_ZERO_PADDING_BYTES: Final = 64 << 10
-
-
-class Encoding(NamedTuple):
-    """How elements are written."""
-
-    is_explicit: bool
-    is_little_endian: bool
-    is_encapsulated: bool = False
-
-
-IMPLICIT_LITTLE: Final = Encoding(is_explicit=False, is_little_endian=True)
-
-
-class RawValue(NamedTuple):
-    """The bytes of a value and its value representation (empty when implicit)."""
-
-    vr: str
-    value: bytes
-
-
-class PixelData(NamedTuple):
-    """Where the pixel data is; `length` is None when it is encapsulated."""
-
-    tag: int
-    value_at: int
-    length: int | None
-
-
-@dataclass(slots=True)
-class DataSetWalk:
-    """What a walk over a data set found."""
-
-    values: dict[int, RawValue] = field(default_factory=dict)
-    tags: set[int] = field(default_factory=set)
-    oversized: list[int] = field(default_factory=list)
-    pixels: PixelData | None = None
-    last_tag: int = 0
-    elements: int = 0
-    zero_padding_at: int | None = None
-
-
-class _Kind(Enum):
-    DATA_SET = "the data set"
-    SEQUENCE = "a sequence"
-    ITEM = "a sequence item"
-    FRAGMENTS = "encapsulated data"
-
-
-class _Open(NamedTuple):
-    """A container whose end is still ahead; an undefined one ends by a delimiter before `end`."""
-
-    kind: _Kind
-    end: int
-    is_undefined: bool
-    encoding: Encoding
 
 
 def walk_data_set(
@@ -100,10 +47,13 @@ def walk_data_set(
     start: int,
     encoding: Encoding,
     *,
-    wanted: Collection[int],
+    wanted: Mapping[int, bool],
     limits: DicomLimits,
 ) -> DataSetWalk:
-    """Walk a data set from `start` to the end of the file; raises RefusedError."""
+    """Walk a data set from `start` to the end of the file; raises RefusedError.
+
+    `wanted` says of which elements the presence is noted, and True where the value is kept.
+    """
     return _Walker(reader, start, encoding, wanted=wanted, limits=limits).run()
 
 
@@ -114,7 +64,7 @@ class _Walker:
         start: int,
         encoding: Encoding,
         *,
-        wanted: Collection[int],
+        wanted: Mapping[int, bool],
         limits: DicomLimits,
     ) -> None:
         self._wanted = wanted
@@ -124,7 +74,7 @@ class _Walker:
         self._is_resumed = False
         self._at = start
         self._walk = DataSetWalk()
-        self._opened = [_Open(_Kind.DATA_SET, reader.size_bytes, False, encoding)]
+        self._opened = [Open(Container.DATA_SET, reader.size_bytes, False, encoding)]
 
     def run(self) -> DataSetWalk:
         while self._opened:
@@ -135,12 +85,30 @@ class _Walker:
             if top.end - self._at < 8:
                 self._no_room(top)
                 break
+            if self._walk.last_tag and self._scan():
+                continue
             self._count()
-            if top.kind in (_Kind.DATA_SET, _Kind.ITEM):
+            if top.kind in (Container.DATA_SET, Container.ITEM):
                 self._element(top)
             else:
                 self._item(top)
         return self._walk
+
+    def _scan(self) -> bool:
+        """Take everything plain that lies in the window; tells whether there was any."""
+        window, start = self._reader.held()
+        at = scan_plain(
+            window,
+            self._at - start,
+            start=start,
+            opened=self._opened,
+            walk=self._walk,
+            wanted=self._wanted,
+            limits=self._limits,
+        )
+        has_moved = at + start > self._at
+        self._at = at + start
+        return has_moved
 
     def _count(self) -> None:
         self._walk.elements += 1
@@ -153,7 +121,7 @@ class _Walker:
                 owner=Owner.DATA_STEWARD,
             )
 
-    def _push(self, kind: _Kind, end: int | None, encoding: Encoding) -> None:
+    def _push(self, kind: Container, end: int | None, encoding: Encoding) -> None:
         if len(self._opened) > self._limits.max_depth:
             raise refused(
                 ReasonCode.LIMIT_EXCEEDED,
@@ -162,9 +130,9 @@ class _Walker:
                 expected=f"at most {self._limits.max_depth} levels",
             )
         parent_end = self._opened[-1].end
-        self._opened.append(_Open(kind, parent_end if end is None else end, end is None, encoding))
+        self._opened.append(Open(kind, parent_end if end is None else end, end is None, encoding))
 
-    def _element(self, top: _Open) -> None:
+    def _element(self, top: Open) -> None:
         tags, shorts, longs = _LITTLE if top.encoding.is_little_endian else _BIG
         window, index = self._reader.window(self._at, 8)
         group, number = tags.unpack_from(window, index)
@@ -178,7 +146,7 @@ class _Walker:
         vr, header, length = b"", 8, 0
         if top.encoding.is_explicit:
             vr = window[index + 4 : index + 6]
-            if vr in _SHORT_VRS:
+            if vr in SHORT_VRS:
                 (length,) = shorts.unpack_from(window, index + 6)
             else:
                 self._require_vr(vr, top)
@@ -194,13 +162,13 @@ class _Walker:
             self._overrun(tag, length, top)
         elif self._is_sequence(tag, vr, value_at, length):
             self._at = value_at
-            self._push(_Kind.SEQUENCE, value_at + length, top.encoding)
+            self._push(Container.SEQUENCE, value_at + length, top.encoding)
         else:
             if is_top_level:
                 self._keep(tag, vr, value_at, length)
             self._at = value_at + length
 
-    def _require_vr(self, vr: bytes, top: _Open) -> None:
+    def _require_vr(self, vr: bytes, top: Open) -> None:
         if vr in LONG_VRS:
             if top.end - self._at < 12:
                 self._no_room(top)
@@ -273,8 +241,8 @@ class _Walker:
         rest = self._reader.size_bytes - self._at
         return rest <= _MAX_ZERO_PADDING_BYTES and not any(self._reader.take(self._at, rest))
 
-    def _close_item(self, top: _Open, tag: int) -> None:
-        if tag == ITEM_END and top.kind is _Kind.ITEM and top.is_undefined:
+    def _close_item(self, top: Open, tag: int) -> None:
+        if tag == ITEM_END and top.kind is Container.ITEM and top.is_undefined:
             self._opened.pop()
             self._at += 8
             return
@@ -288,18 +256,18 @@ class _Walker:
             found=_name(tag),
         )
 
-    def _undefined_length(self, tag: int, vr: bytes, value_at: int, top: _Open) -> None:
+    def _undefined_length(self, tag: int, vr: bytes, value_at: int, top: Open) -> None:
         if tag == PIXELS and len(self._opened) == 1:
             self._encapsulated_pixels(value_at)
             return
         self._at = value_at
         if vr in (b"", b"SQ"):
-            self._push(_Kind.SEQUENCE, None, top.encoding)
+            self._push(Container.SEQUENCE, None, top.encoding)
         elif vr == b"UN":
             # PS3.5 section 6.2.2 note 4: such a value is a sequence in implicit little endian.
-            self._push(_Kind.SEQUENCE, None, IMPLICIT_LITTLE)
+            self._push(Container.SEQUENCE, None, IMPLICIT_LITTLE)
         elif vr in (b"OB", b"OW"):
-            self._push(_Kind.FRAGMENTS, None, top.encoding)
+            self._push(Container.FRAGMENTS, None, top.encoding)
         else:
             raise refused(
                 ReasonCode.DICOM_MALFORMED,
@@ -369,17 +337,17 @@ class _Walker:
         tail = self._reader.take(tail_at, size - tail_at)
         index = -1
         for _ in range(_MAX_END_CANDIDATES):
-            index = tail.find(_SEQUENCE_END_BYTES, index + 1)
+            index = tail.find(SEQUENCE_END_BYTES, index + 1)
             if index < 0:
                 break
-            end = tail_at + index + len(_SEQUENCE_END_BYTES)
+            end = tail_at + index + len(SEQUENCE_END_BYTES)
             if self._is_sound_from(end):
                 return end
         raise self._cut_pixels()
 
     def _is_sound_from(self, at: int) -> bool:
         encoding = self._opened[0].encoding
-        walker = _Walker(self._reader, at, encoding, wanted=(), limits=self._limits)
+        walker = _Walker(self._reader, at, encoding, wanted={}, limits=self._limits)
         walker._is_resumed = True
         walker._walk.last_tag = PIXELS
         try:
@@ -407,7 +375,7 @@ class _Walker:
             found=found,
         )
 
-    def _overrun(self, tag: int, length: int, top: _Open) -> None:
+    def _overrun(self, tag: int, length: int, top: Open) -> None:
         if len(self._opened) > 1 and not self._reaches_file_end(top):
             raise refused(
                 ReasonCode.DICOM_MALFORMED,
@@ -427,18 +395,18 @@ class _Walker:
             found=f"end of file at byte {self._reader.size_bytes}",
         )
 
-    def _reaches_file_end(self, top: _Open) -> bool:
+    def _reaches_file_end(self, top: Open) -> bool:
         return top.end == self._reader.size_bytes
 
     def _is_sequence(self, tag: int, vr: bytes, value_at: int, length: int) -> bool:
-        if length < 8 or length > self._limits.max_sequence_bytes:
+        if length < 8 or length > self._limits.max_sequence_bytes or tag in PIXEL_TAGS:
             return False
         if vr == b"SQ":
             return True
         # Without VRs only the content tells; private elements may hold anything.
-        if vr or tag >> 16 & 1 or not self._reader.holds(value_at, 4):
+        if vr or tag >> 16 & 1:
             return False
-        return self._reader.take(value_at, 4) == b"\xfe\xff\x00\xe0"
+        return self._reader.take(value_at, 4) == ITEM_BYTES
 
     def _keep(self, tag: int, vr: bytes, value_at: int, length: int) -> None:
         if tag in PIXEL_TAGS:
@@ -452,13 +420,13 @@ class _Walker:
                     owner=Owner.INSTRUMENT,
                 )
             self._walk.pixels = PixelData(tag, value_at, length)
-        elif tag in self._wanted and length > self._limits.max_value_bytes:
+        elif self._wanted.get(tag) and length > self._limits.max_value_bytes:
             self._walk.oversized.append(tag)
-        elif tag in self._wanted:
+        elif self._wanted.get(tag):
             value = self._reader.take(value_at, length)
             self._walk.values[tag] = RawValue(vr.decode("ascii"), value)
 
-    def _item(self, top: _Open) -> None:
+    def _item(self, top: Open) -> None:
         tags, _, longs = _LITTLE if top.encoding.is_little_endian else _BIG
         window, index = self._reader.window(self._at, 8)
         group, number = tags.unpack_from(window, index)
@@ -475,20 +443,20 @@ class _Walker:
                 expected="an item or the end of the sequence",
                 found=_name(tag),
             )
-        elif length == UNDEFINED and top.kind is _Kind.SEQUENCE:
+        elif length == UNDEFINED and top.kind is Container.SEQUENCE:
             self._at += 8
-            self._push(_Kind.ITEM, None, top.encoding)
+            self._push(Container.ITEM, None, top.encoding)
         elif self._at + 8 + length > top.end:
             self._overrun(tag, length, top)
-        elif top.kind is _Kind.FRAGMENTS:
+        elif top.kind is Container.FRAGMENTS:
             self._at += 8 + length
         else:
             self._at += 8
-            self._push(_Kind.ITEM, self._at + length, top.encoding)
+            self._push(Container.ITEM, self._at + length, top.encoding)
 
-    def _no_room(self, top: _Open) -> None:
+    def _no_room(self, top: Open) -> None:
         """Judge the fewer bytes than an element needs that a container has left."""
-        if top.kind is _Kind.DATA_SET and self._is_padding():
+        if top.kind is Container.DATA_SET and self._is_padding():
             self._walk.zero_padding_at = self._at
             return
         if top.end < self._reader.size_bytes:

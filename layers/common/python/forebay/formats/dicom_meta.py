@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from forebay.domain.findings import Finding, Owner, ReasonCode
-from forebay.formats.dicom_elements import LONG_VRS, UNDEFINED, VRS
 from forebay.formats.dicom_reader import RangeReader, RefusedError, refused
+from forebay.formats.dicom_structure import LONG_VRS, UNDEFINED, VRS
 
 __all__ = [
     "MEDIA_SOP_CLASS",
@@ -22,6 +22,7 @@ MEDIA_SOP_INSTANCE: Final = 0x00020003
 TRANSFER_SYNTAX: Final = 0x00020010
 
 _PREAMBLE_BYTES: Final = 128
+_NO_PREAMBLE: Final = bytes(_PREAMBLE_BYTES)
 _PREFIX: Final = b"DICM"
 _META_START: Final = 132
 _MAX_META_BYTES: Final = 1 << 20
@@ -110,6 +111,8 @@ def _check_prefix(start: bytes) -> None:
 
 
 def _polyglot(preamble: bytes) -> Finding | None:
+    if preamble == _NO_PREAMBLE:
+        return None
     for pattern, kind in _EXECUTABLE:
         if pattern.match(preamble):
             return Finding(

@@ -13,6 +13,8 @@ _MAX_WINDOW_BYTES: Final = 4 << 20
 # After a jump over a large value usually little is left: the tail, or a few more elements.
 _JUMP_WINDOW_BYTES: Final = 16 << 10
 _SHORT_JUMP_BYTES: Final = 256 << 10
+# What is left of the file is taken at once when it is no more than this.
+_TAIL_BYTES: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,10 @@ class RangeReader:
             index = 0
         return self._window, index
 
+    def held(self) -> tuple[bytes, int]:
+        """Return the bytes that are here, and the offset at which they start."""
+        return self._window, self._start
+
     def take(self, at: int, length: int) -> bytes:
         """Return exactly `length` bytes from offset `at`."""
         window, index = self.window(at, length)
@@ -99,7 +105,8 @@ class RangeReader:
         gap = at - (self._start + len(self._window))
         is_jump = is_jump or not -len(self._window) <= gap <= _SHORT_JUMP_BYTES
         wanted = _JUMP_WINDOW_BYTES if is_jump and self.requests else self._next_bytes
-        wanted = min(max(wanted, length), self.size_bytes - at)
+        rest = self.size_bytes - at
+        wanted = rest if rest <= _TAIL_BYTES else min(max(wanted, length), rest)
         if self.bytes_read + wanted > self._max_read_bytes:
             raise refused(
                 ReasonCode.LIMIT_EXCEEDED,

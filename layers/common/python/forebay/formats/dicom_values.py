@@ -6,9 +6,9 @@ import struct
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from forebay.formats.dicom_elements import RawValue
+from forebay.formats.dicom_structure import RawValue
 
 __all__ = ["ATTRIBUTES", "IDENTITY", "PIXEL_ATTRIBUTES", "SUBJECT", "ValueDecoder"]
 
@@ -85,11 +85,16 @@ ATTRIBUTES: Final = {
 _SINGLE: Final = frozenset({"LT", "ST", "UR", "UT"})
 _TEXT: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
+_SIZES: Final = {code: struct.calcsize(code) for code in _BINARY.values()}
+_PLAIN: Final = _TEXT | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}
+_AS_IT_IS: Final = _PLAIN - {"DA", "DS", "IS"}
+_UNKNOWN: Final = frozenset({"", "UN"})
+_NOTHING: Final[tuple[Any, ...]] = ("", [], None)
 _CHARACTER_SET: Final = 0x00080005
 # In these a second byte may look like a backslash, so values are split after decoding.
 _BACKSLASH_CHARACTER_SETS: Final = re.compile(rb"GB18030|GBK|shift|sjis", re.IGNORECASE)
 # The form with dots is that of ACR-NEMA, still allowed when reading (PS3.5 table 6.2-1).
-_DATE: Final = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
+_DATE: Final = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})", re.ASCII)
 _CONTROLS: Final = dict.fromkeys((*range(32), 127))
 _PIXEL_KEYWORDS: Final = (
     "SamplesPerPixel",
@@ -114,17 +119,32 @@ class ValueDecoder:
         self.suspect: list[str] = []
         self._values = values
         self._order = "<" if is_little_endian else ">"
+        self._byte_order: Literal["little", "big"] = "little" if is_little_endian else "big"
         self._encodings: list[str] | None = None
 
     def decode(self, wanted: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
         """Return str, int, float or lists of these, by keyword; without absent and empty ones."""
-        decoded = {}
+        decoded: dict[str, Any] = {}
+        values = self._values
         for keyword, (tag, default_vr) in wanted.items():
-            raw = self._values.get(tag)
-            if raw is None:
+            if tag not in values:
                 continue
-            value = self._value(keyword, raw, default_vr)
-            if value not in ("", [], None):
+            vr, raw = values[tag]
+            if vr in _UNKNOWN:
+                vr = default_vr
+            # Nearly every value is one, and of printable ASCII only, so that it needs no repair.
+            if (
+                vr in _PLAIN
+                and raw.isascii()
+                and (text := raw.decode("ascii").strip("\0 ")).isprintable()
+                and "\\" not in text
+            ):
+                value = text if vr in _AS_IT_IS else self._single(keyword, text, vr)
+                if value != "":
+                    decoded[keyword] = value
+            elif vr == "US" and len(raw) == 2:
+                decoded[keyword] = int.from_bytes(raw, self._byte_order)
+            elif (value := self._value(keyword, raw, vr)) not in _NOTHING:
                 decoded[keyword] = value
         return decoded
 
@@ -133,12 +153,11 @@ class ValueDecoder:
         raw = self._values.get(tag)
         return None if raw is None else raw.value.rstrip(b"\0 ").decode("latin-1")
 
-    def _value(self, keyword: str, raw: RawValue, default_vr: str) -> Any:
-        vr = default_vr if raw.vr in ("", "UN") else raw.vr
+    def _value(self, keyword: str, value: bytes, vr: str) -> Any:
         if vr in _BINARY:
-            values: list[Any] = self._numbers(keyword, raw.value, _BINARY[vr])
+            values: list[Any] = self._numbers(keyword, value, _BINARY[vr])
         else:
-            values = [_clean(text) for text in self._texts(keyword, raw.value, vr)]
+            values = [_clean(text) for text in self._texts(keyword, value, vr)]
             if vr in ("IS", "DS"):
                 parse = _parse_integer if vr == "IS" else _parse_decimal
                 values = [self._parsed(keyword, text, parse) for text in values]
@@ -148,8 +167,17 @@ class ValueDecoder:
             return None
         return values[0] if len(values) == 1 else values
 
+    def _single(self, keyword: str, text: str, vr: str) -> Any:
+        if vr == "IS":
+            return self._parsed(keyword, text, _parse_integer)
+        if vr == "DS":
+            return self._parsed(keyword, text, _parse_decimal)
+        if vr == "DA" and text and not _is_date(text):
+            self.suspect.append(keyword)
+        return text
+
     def _numbers(self, keyword: str, value: bytes, code: str) -> list[Any]:
-        size = struct.calcsize(code)
+        size = _SIZES[code]
         if len(value) % size:
             self.suspect.append(keyword)
             value = value[: len(value) // size * size]
@@ -238,19 +266,22 @@ def _decode_text(value: bytes, encodings: list[str], *, is_name: bool) -> tuple[
 
 
 def _clean(text: str) -> str:
-    return text.translate(_CONTROLS).strip(" ")
+    return (text if text.isprintable() else text.translate(_CONTROLS)).strip(" ")
 
 
 def _parse_integer(text: str) -> int:
-    number = float(text) if "." in text else int(text)
-    if number != int(number):
+    if "." not in text and "_" not in text:
+        return int(text)
+    number = _parse_decimal(text)
+    if not number.is_integer():
         raise ValueError(text)
     return int(number)
 
 
 def _parse_decimal(text: str) -> float:
     number = float(text)
-    if not math.isfinite(number):
+    # Python would also take NaN, infinities and underscores between digits.
+    if "_" in text or not math.isfinite(number):
         raise ValueError(text)
     return number
 
@@ -259,6 +290,8 @@ def _is_date(text: str) -> bool:
     match = _DATE.fullmatch(text)
     if match is None:
         return False
+    if match[1] > "0000" and "01" <= match[2] <= "12" and "01" <= match[3] <= "28":
+        return True
     try:
         date(int(match[1]), int(match[2]), int(match[3]))
     except ValueError:

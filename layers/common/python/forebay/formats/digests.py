@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import os
 import queue
 import threading
 import zlib
@@ -32,7 +33,7 @@ _SLOWNESS: Final = (
 
 # Handing a chunk to another thread costs about as much as hashing this many bytes.
 _WORTH_A_THREAD_BYTES: Final = 32 << 10
-_QUEUED_CALLS: Final = 8
+_QUEUED_CALLS: Final = 2
 
 
 class MultiDigest:
@@ -80,8 +81,8 @@ class WorkerThread:
     """Runs calls that take data in order on one thread, at most `queued` calls behind.
 
     hashlib, isal and numpy release the interpreter lock, so such work overlaps with reading on. The
-    thread starts with the first data that is worth it; leaving the context waits for it. Calls are
-    to be submitted by one thread.
+    thread starts with the first data that is worth it, and never on a single processor; leaving the
+    context waits for it. Calls are to be submitted by one thread.
     """
 
     def __init__(self, name: str, *, queued: int = _QUEUED_CALLS) -> None:
@@ -93,7 +94,7 @@ class WorkerThread:
     def submit(self, call: Callable[[Data], object], data: Data, *, size_bytes: int) -> None:
         """Call `call(data)` soon, after every call submitted before."""
         if self._thread is None:
-            if size_bytes < _WORTH_A_THREAD_BYTES:
+            if size_bytes < _WORTH_A_THREAD_BYTES or _processors() == 1:
                 call(data)
                 return
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -127,6 +128,13 @@ class WorkerThread:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def digest_chunks(

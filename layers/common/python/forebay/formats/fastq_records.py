@@ -1,33 +1,26 @@
 """The records of a FASTQ text: their rules, their statistics, and which line breaks a rule."""
 
-import hashlib
-from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
-from isal import isal_zlib
-from numpy.typing import NDArray
 
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.sequencing import ReadsFile
 from forebay.formats.digests import WorkerThread
-from forebay.formats.read_names import (
-    UNKNOWN,
-    HeadLines,
-    NameCensus,
-    columns_below,
-    gather_rows,
+from forebay.formats.fastq_batches import (
+    QUALITY,
+    SEQUENCE,
+    Batch,
+    any_batch,
+    even_batch,
+    find_ends,
 )
+from forebay.formats.read_names import UNKNOWN, NameCensus
+from forebay.formats.text_rows import Bytes, TextDigest
 
 __all__ = ["FastqRecords"]
 
-Bytes = NDArray[np.uint8]
-Offsets = NDArray[np.intp]
-Words = NDArray[np.uint64]
-Flags = NDArray[np.bool_]
-
 _BATCH_BYTES: Final = 1 << 20
-_SEGMENT_BYTES: Final = 1 << 20
 # The longest nanopore reads known are a little over 4 million bases.
 _MAX_LINE_BYTES: Final = 8 << 20
 
@@ -42,220 +35,9 @@ _PHRED64_MIN: Final = 64
 _PHRED33_USUAL_MAX: Final = 74
 _PHRED64_USUAL_MAX: Final = 106
 _QUALITIES: Final = bytes(range(_QUALITY_MIN, _QUALITY_MAX + 1))
-# Reads are filled up to the length of the longest unless that takes more than this many times
-# their bases.
-_MAX_FILL: Final = 3
-_HEAD, _SEQUENCE, _PLUS, _QUALITY = range(4)
-_LINE_FEED: Final = 10
-_SPACE: Final = 32
-_PLUS_SIGN: Final = 43
-_AT: Final = 64
-_THREE_CHARACTERS: Final = np.uint32(0xFFFFFF)
-_PLUS_LINE: Final = int.from_bytes(b"\n+\n", "little")
-_BORDER: Final = int.from_bytes(b"\n@", "little")
+_A: Final = 65
+_T: Final = 84
 _BOM: Final = b"\xef\xbb\xbf"
-
-
-class _Batch:
-    """Whole records of a text that have the right marks and as many qualities as bases."""
-
-    def __init__(
-        self,
-        text: bytes,
-        heads: HeadLines,
-        *,
-        sequence_starts: Offsets,
-        quality_starts: Offsets,
-        lengths: Offsets,
-    ) -> None:
-        self.text = text
-        self.heads = heads
-        self.reads = len(lengths)
-        self.bases = int(np.sum(lengths))
-        self.shortest, self.longest = int(np.min(lengths)), int(np.max(lengths))
-        self.size_bytes = int(quality_starts[-1]) + int(lengths[-1]) + 1
-        self._starts = {_SEQUENCE: sequence_starts, _QUALITY: quality_starts}
-        self._lengths = lengths
-
-    def sequences(self) -> Bytes:
-        """Return the bases of all reads; NULs may stand between reads."""
-        return self._letters(_SEQUENCE)
-
-    def qualities(self) -> Bytes:
-        """Return the qualities of all reads; NULs may stand between reads of unequal length."""
-        return self._letters(_QUALITY)
-
-    def lines(self, kind: int) -> list[bytes]:
-        """Return the lines of one kind."""
-        return self._lines[kind:-1:4]
-
-    @cached_property
-    def has_gaps(self) -> bool:
-        """Whether NULs stand between the reads."""
-        return self._are_rows and self.shortest < self.longest
-
-    @cached_property
-    def _are_rows(self) -> bool:
-        # Copying each line costs the same for all lengths up to a few hundred characters, so reads
-        # of alike length are best filled up to one. What is no text must not be mistaken for that.
-        worth_it = 0 < self.reads * self.longest <= _MAX_FILL * self.bases
-        return worth_it and not self.heads.may_have_controls
-
-    @cached_property
-    def _inside(self) -> Flags:
-        return columns_below(self._lengths, self.longest)
-
-    @cached_property
-    def _lines(self) -> list[bytes]:
-        return self.text[: self.size_bytes].split(b"\n")
-
-    def _letters(self, kind: int) -> Bytes:
-        if not self._are_rows:
-            return np.frombuffer(b"".join(self.lines(kind)), dtype=np.uint8)
-        rows = gather_rows(self.heads.text, self._starts[kind], self.longest)
-        return (rows * self._inside if self.has_gaps else rows).reshape(-1)
-
-
-def _even_batch(text: bytes) -> _Batch | None:
-    """Return the whole records of a text if all reads are as long as the first one.
-
-    None when that is not so, or when anything else is not as sequencers write it; then the lines
-    have to be looked at one by one. Here only one place per record is searched for, the line end
-    before `+`, and all else is checked to be where it must be then.
-    """
-    characters = np.frombuffer(text, dtype=np.uint8)
-    first = text.find(b"\n") + 1
-    length = text.find(b"\n", first) - first
-    bits = _control_bits(characters)
-    sequence_ends = _places_of_pairs(bits)
-    if length < 1 or sequence_ends is None:
-        return None
-    reads = int(np.searchsorted(sequence_ends, len(text) - (length + 3)))
-    if not reads:
-        return None
-    sequence_ends = sequence_ends[:reads]
-    quality_ends = sequence_ends + (length + 3)
-    head_starts = np.zeros_like(quality_ends)
-    head_starts[1:] = quality_ends[:-1] + 1
-    head_ends = sequence_ends - (length + 1)
-    heads = HeadLines(characters, head_starts, head_ends - head_starts, may_have_controls=False)
-    rest = characters[int(quality_ends[-1]) + 1 :]
-    rest_controls = int(np.count_nonzero(rest < _SPACE))
-    is_usual = (
-        rest_controls < 4
-        and int(np.sum(np.bitwise_count(bits))) == 4 * reads + rest_controls
-        and int(np.min(heads.lengths)) > 1
-        and int(np.max(heads.lengths)) <= _MAX_LINE_BYTES
-        and bool(np.all(characters[head_ends] == _LINE_FEED))
-        and _are_marked(characters, sequence_ends, quality_ends)
-    )
-    return (
-        _Batch(
-            text,
-            heads,
-            sequence_starts=head_ends + 1,
-            quality_starts=sequence_ends + 3,
-            lengths=np.full(reads, length),
-        )
-        if is_usual
-        else None
-    )
-
-
-def _control_bits(characters: Bytes) -> Words:
-    """Return one bit per character, the lowest for the first, and zeros up to a whole word."""
-    size = len(characters)
-    flags = np.empty((size // 64 + 1) * 64, dtype=np.bool_)
-    np.less(characters, _SPACE, out=flags[:size])
-    flags[size:] = False
-    return np.packbits(flags, bitorder="little").view("<u8")
-
-
-def _places_of_pairs(bits: Words) -> Offsets | None:
-    """Return where a bit is set together with the last but one before it: as around `+`.
-
-    None when some are close to each other.
-    """
-    pairs = bits >> np.uint64(2)
-    pairs[:-1] |= bits[1:] << np.uint64(62)
-    pairs &= bits
-    at = np.flatnonzero(pairs)
-    pairs = pairs[at]
-    below = pairs - np.uint64(1)
-    return None if np.any(pairs & below) else at * 64 + np.bitwise_count(below)
-
-
-def _are_marked(characters: Bytes, sequence_ends: Offsets, quality_ends: Offsets) -> bool:
-    """Tell whether sequences end before a line `+`, and records start with `@`."""
-    middles = gather_rows(characters, sequence_ends, 4).view("<u4")[:, 0]
-    borders = gather_rows(characters, quality_ends, 2).view("<u2")[:, 0]
-    return (
-        int(characters[0]) == _AT
-        and bool(np.all(middles & _THREE_CHARACTERS == _PLUS_LINE))
-        and bool(np.all(borders[:-1] == _BORDER))
-        and int(characters[quality_ends[-1]]) == _LINE_FEED
-    )
-
-
-def _any_batch(text: bytes, ends: Offsets, *, may_have_controls: bool) -> _Batch | None:
-    """Return the whole records of a text, given where lines end, or None when a mark is missing."""
-    characters = np.frombuffer(text, dtype=np.uint8)
-    head_ends, sequence_ends, plus_ends, quality_ends = ends.reshape(-1, 4).T
-    head_starts = np.zeros_like(head_ends)
-    head_starts[1:] = quality_ends[:-1] + 1
-    head_lengths = head_ends - head_starts
-    lengths = sequence_ends - head_ends - 1
-    batch = _Batch(
-        text,
-        HeadLines(characters, head_starts, head_lengths, may_have_controls),
-        sequence_starts=head_ends + 1,
-        quality_starts=plus_ends + 1,
-        lengths=lengths,
-    )
-    is_formed = (
-        np.array_equal(quality_ends - plus_ends - 1, lengths)
-        and bool(np.all(characters[head_starts] == _AT))
-        and bool(np.all(characters[sequence_ends + 1] == _PLUS_SIGN))
-        and int(np.min(head_lengths)) > 1
-        and (int(np.max(plus_ends - sequence_ends)) == 2 or _plus_lines_agree(batch))
-        and max(batch.longest, int(np.max(head_lengths))) <= _MAX_LINE_BYTES
-    )
-    return batch if is_formed else None
-
-
-class _ContentDigest:
-    """The SHA-256 of the CRC-32 of every MiB of a text, big-endian, and of its length.
-
-    Anyone can compute it with zlib, and chance does not change a text without changing it. Four
-    times as fast as the whole inspection is what a cryptographic digest of the text would have to
-    be; where bytes must be vouched for against intent, the digests of the stored file do that.
-    """
-
-    def __init__(self) -> None:
-        self._sha256 = hashlib.sha256()
-        self._size_bytes = 0
-        self._crc = 0
-
-    def update(self, text: memoryview) -> None:
-        """Take the next part of the text."""
-        while text:
-            room = _SEGMENT_BYTES - self._size_bytes % _SEGMENT_BYTES
-            part, text = text[:room], text[room:]
-            self._crc = isal_zlib.crc32(part, self._crc)
-            self._size_bytes += len(part)
-            if self._size_bytes % _SEGMENT_BYTES == 0:
-                self._end_segment()
-
-    def hexdigest(self) -> str:
-        """Return the digest; call once, when the text has ended."""
-        if self._size_bytes % _SEGMENT_BYTES:
-            self._end_segment()
-        self._sha256.update(self._size_bytes.to_bytes(8))
-        return self._sha256.hexdigest()
-
-    def _end_segment(self) -> None:
-        self._sha256.update(self._crc.to_bytes(4))
-        self._crc = 0
 
 
 class FastqRecords:
@@ -270,7 +52,7 @@ class FastqRecords:
         self._arriving: list[bytes] = []
         self._arriving_bytes = 0
         self._names = NameCensus()
-        self._content = _ContentDigest()
+        self._content = TextDigest()
         self._tally = _Tally()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -356,14 +138,15 @@ class FastqRecords:
             if text.count(b"\n") % 4 == 3:
                 text += b"\n"
         self._pending = [text]
-        self._consume()
+        if text:
+            self._consume()
         rest = self._pending[0]
         if rest and self.finding is None:
             self.finding = self._unfinished(rest)
 
     def _consume(self) -> None:
         text = b"".join(self._pending)
-        if batch := _even_batch(text):
+        if batch := even_batch(text):
             self._take(batch)
             cut = batch.size_bytes
         else:
@@ -378,7 +161,7 @@ class FastqRecords:
 
     def _take_lines(self, text: bytes) -> int:
         """Take the whole records of a text, however they look; return where they end."""
-        ends, are_all_controls = _find_ends(text)
+        ends, are_all_controls = find_ends(text)
         whole = len(ends) // 4 * 4
         if not whole:
             return 0
@@ -387,8 +170,8 @@ class FastqRecords:
         if not are_all_controls and b"\r" in text:
             self._crlf_lines += text.count(b"\r\n")
             text = text.replace(b"\r\n", b"\n")
-            ends, are_all_controls = _find_ends(text)
-        if batch := _any_batch(text, ends[:whole], may_have_controls=not are_all_controls):
+            ends, are_all_controls = find_ends(text)
+        if batch := any_batch(text, ends[:whole], may_have_controls=not are_all_controls):
             self._take(batch)
         else:
             self.finding = self._locate(text)
@@ -400,18 +183,19 @@ class FastqRecords:
         if (index := next(too_long, None)) is not None:
             self.finding = self._broken(self._line + index, _LINE_TOO_LONG)
 
-    def _take(self, batch: _Batch) -> None:
+    def _take(self, batch: Batch) -> None:
         text = memoryview(batch.text)[: batch.size_bytes]
-        if self._names.take(batch.heads) and self._count(batch):
+        is_bounded = batch.longest_line <= _MAX_LINE_BYTES
+        if is_bounded and self._names.take(batch.heads) and self._count(batch):
             self._content.update(text)
             self._line += 4 * batch.reads
         else:
             self.finding = self._locate(text.tobytes())
 
-    def _count(self, batch: _Batch) -> bool:
+    def _count(self, batch: Batch) -> bool:
         """Add a batch to the statistics; False when a letter or a quality is not allowed."""
         if not self._tally.add_bases(batch):
-            sequences = batch.lines(_SEQUENCE)
+            sequences = batch.lines(SEQUENCE)
             odd = _odd_letters(b"".join(sequences))
             if odd and not odd.isalnum():
                 return False
@@ -529,37 +313,48 @@ class _Tally:
             extra["q30_fraction_offset64"] = self.fraction(self._q30_phred64)
         return extra
 
-    def add_bases(self, batch: _Batch) -> bool:
+    def add_bases(self, batch: Batch) -> bool:
         """Count reads and bases; False when some are none of A, C, G, T and N."""
-        sequences = batch.sequences()
-        counts = _count_letters(sequences)
-        if sum(counts) < batch.bases:
-            # Without bit 5 a lower-case letter is its upper case, and nothing else becomes a letter.
-            counts = _count_letters(sequences & np.uint8(0xDF))
+        known = 0
+        for letters in batch.letters(SEQUENCE):
+            is_usual = letters.size > 0 and _are_upper_bases(letters)
+            counts = _count_upper_bases(letters) if is_usual else _count_letters(letters)
+            known += counts.known
+            self.gc += counts.gc
+            self.n += counts.n
         self.min_length = min(self.min_length, batch.shortest) if self.reads else batch.shortest
         self.max_length = max(self.max_length, batch.longest)
         self.reads += batch.reads
         self.bases += batch.bases
-        self.gc += counts.gc
-        self.n += counts.n
-        return sum(counts) == batch.bases
+        return known == batch.bases
 
-    def add_qualities(self, batch: _Batch) -> bool:
+    def add_qualities(self, batch: Batch) -> bool:
         """Count qualities; False when one is out of range."""
         if not batch.bases:
             return True
-        scores = batch.qualities()
-        # What is filled up with NUL becomes the greatest.
-        low = int(np.min(scores - np.uint8(1))) + 1 if batch.has_gaps else int(np.min(scores))
-        high = int(np.max(scores))
+        low, high = 255, 0
+        for scores in batch.letters(QUALITY):
+            # By subtraction, a NUL between reads becomes the greatest of all.
+            shift = 1 if batch.has_gaps else 0
+            least = np.min(scores - np.uint8(1)) if shift else np.min(scores)
+            low = min(low, int(least) + shift)
+            high = max(high, int(np.max(scores)))
+            self.q20 += int(np.count_nonzero(scores >= _QUALITY_MIN + 20))
+            self.q30 += int(np.count_nonzero(scores >= _QUALITY_MIN + 30))
+            if self._quality_min >= _SOLEXA_MIN:
+                self._q20_phred64 += int(np.count_nonzero(scores >= _PHRED64_MIN + 20))
+                self._q30_phred64 += int(np.count_nonzero(scores >= _PHRED64_MIN + 30))
         self._quality_min = min(self._quality_min, low)
         self._quality_max = max(self._quality_max, high)
-        self.q20 += int(np.count_nonzero(scores >= _QUALITY_MIN + 20))
-        self.q30 += int(np.count_nonzero(scores >= _QUALITY_MIN + 30))
-        if self._quality_min >= _SOLEXA_MIN:
-            self._q20_phred64 += int(np.count_nonzero(scores >= _PHRED64_MIN + 20))
-            self._q30_phred64 += int(np.count_nonzero(scores >= _PHRED64_MIN + 30))
         return low >= _QUALITY_MIN and high <= _QUALITY_MAX
+
+
+class _Letters(NamedTuple):
+    """How many letters are bases or N, upper or lower case, and how many are C or G, or N."""
+
+    known: int
+    gc: int
+    n: int
 
 
 class _Rule(NamedTuple):
@@ -711,33 +506,35 @@ def _quality_warnings(record: ReadsFile) -> list[Finding]:
     ]
 
 
-def _find_ends(text: bytes) -> tuple[Offsets, bool]:
-    """Return where lines end, and whether line feeds are the only control characters."""
-    characters = np.frombuffer(text, dtype=np.uint8)
-    controls = np.flatnonzero(characters < _SPACE)
-    is_end = characters[controls] == _LINE_FEED
-    are_all = bool(np.all(is_end))
-    return controls if are_all else controls[is_end], are_all
+def _are_upper_bases(letters: Bytes) -> bool:
+    """Tell whether letters are nothing but A, C, G, T and N.
+
+    Of the characters from A to T these five alone become 4 to 36 by this product and mask, which
+    were found by trial; least and greatest cost a fraction of counting.
+    """
+    folded = letters * np.uint8(69)
+    folded &= np.uint8(101)
+    return bool(
+        np.min(letters) >= _A
+        and np.max(letters) <= _T
+        and np.min(folded) >= 4
+        and np.max(folded) <= 36
+    )
 
 
-def _plus_lines_agree(batch: _Batch) -> bool:
-    return all(map(_is_plus, batch.lines(_PLUS), batch.lines(_HEAD)))
+def _count_upper_bases(letters: Bytes) -> _Letters:
+    """Count letters that are nothing but A, C, G, T and N."""
+    # Of these, N alone has bit 3; C, G and N have bit 1.
+    n = int(np.count_nonzero(letters & np.uint8(8)))
+    return _Letters(known=letters.size, gc=int(np.count_nonzero(letters & np.uint8(2))) - n, n=n)
 
 
-class _Letters(NamedTuple):
-    """How many letters of each kind."""
-
-    a: int
-    t: int
-    gc: int
-    n: int
-
-
-def _count_letters(sequences: Bytes) -> _Letters:
-    a, t, n = (int(np.count_nonzero(sequences == letter)) for letter in b"ATN")
-    # C and G differ in bit 2 alone.
-    gc = int(np.count_nonzero(sequences | np.uint8(4) == ord("G")))
-    return _Letters(a, t, gc, n)
+def _count_letters(letters: Bytes) -> _Letters:
+    """Count letters that may be any."""
+    # Without bit 5 lower-case letters are upper-case, and nothing else becomes a letter.
+    upper = letters & np.uint8(0xDF)
+    a, c, g, t, n = (int(np.count_nonzero(upper == letter)) for letter in b"ACGTN")
+    return _Letters(known=a + c + g + t + n, gc=c + g, n=n)
 
 
 def _is_printable(head: bytes) -> bool:

@@ -63,12 +63,13 @@ class Inflater:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the text that the next stored bytes complete."""
+        view = memoryview(data)
         at = 0
         while at < len(data) and self._state is not _State.FAILED:
             if self._state is _State.MEMBER:
-                piece = self._release()
+                piece: bytes | memoryview = self._release()
                 if not piece:
-                    piece = data[at : at + _INPUT_BYTES]
+                    piece = view[at : at + _INPUT_BYTES]
                     at += len(piece)
                     self._offset += len(piece)
                 yield from self._inflated(piece)
@@ -153,7 +154,7 @@ class Inflater:
         else:
             self._state = _State.BLOCK
 
-    def _inflated(self, piece: bytes) -> Iterator[bytes]:
+    def _inflated(self, piece: bytes | memoryview) -> Iterator[bytes]:
         """Yield the text of a piece of a plain member; ends in START when the member ends."""
         inflate = self._inflate
         while True:

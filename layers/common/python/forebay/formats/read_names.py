@@ -5,33 +5,37 @@ format, NCBI SRA `fastq-dump` output.
 """
 
 import functools
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["HeadLines", "NameCensus", "Origin", "gather_rows", "parse_read_name"]
+from forebay.formats.text_rows import (
+    WORD_BYTES,
+    Bytes,
+    Flags,
+    Offsets,
+    TextDigest,
+    Words,
+    columns_below,
+    gather_rows,
+    masks_below,
+)
 
-Bytes = NDArray[np.uint8]
-Words = NDArray[np.uint64]
-Offsets = NDArray[np.intp]
-Flags = NDArray[np.bool_]
+__all__ = ["HeadLines", "NameCensus", "Origin", "parse_read_name"]
 
 UNKNOWN: Final = "unknown"
 # Beyond this many different origins a file is a mixture whose full list helps nobody.
 _MAX_ORIGINS: Final = 64
 # Bounds the memory that one long line among many short ones takes.
 _MATRIX_BYTES: Final = 4 << 20
-_WORD_BYTES: Final = 8
-_TABLE_WIDTH: Final = 256
 _TAB: Final = 9
 _SPACE: Final = 32
 _SLASH: Final = 47
 _COLON: Final = 58
 _DELETE: Final = 127
+_MATES: Final = frozenset(b"1234")
 # Names without a prefix in common are looked at one by one; as many as this tell all there is.
 _MAX_EXAMINED: Final = 20_000
 
@@ -100,40 +104,6 @@ def parse_read_name(name: bytes) -> Origin:
     return _UNKNOWN_ORIGIN
 
 
-def gather_rows(text: Bytes, starts: Offsets, width: int) -> Bytes:
-    """Return `width` characters from each of the ascending starts, one row each.
-
-    Rows that reach beyond the end of the text are filled with NUL.
-    """
-    if (missing := int(starts[-1]) + width - len(text)) > 0:
-        text = np.concatenate((text, np.zeros(missing, dtype=np.uint8)))
-    # A row is one item of this view, so that numpy copies it as a whole.
-    windows: NDArray[np.void] = np.ndarray(
-        (len(text) - width + 1,), dtype=f"V{width}", buffer=text, strides=(1,)
-    )
-    return windows[starts].view(np.uint8).reshape(len(starts), width)
-
-
-def columns_below(lengths: Offsets, width: int) -> Flags:
-    """Return a matrix that tells which columns belong to a row of the given length."""
-    small = np.min_scalar_type(width)
-    inside: Flags = np.arange(width, dtype=small) < lengths.astype(small)[:, np.newaxis]
-    return inside
-
-
-def masks_below(lengths: Offsets, width: int) -> Bytes:
-    """Return rows of ones below the given lengths and zeros from there, to combine texts with."""
-    if width > _TABLE_WIDTH:
-        return columns_below(lengths, width) * np.uint8(0xFF)
-    return _mask_table(width)[lengths].view(np.uint8).reshape(len(lengths), width)
-
-
-@functools.cache
-def _mask_table(width: int) -> NDArray[np.void]:
-    table = columns_below(np.arange(width), width) * np.uint8(0xFF)
-    return table.view(f"V{width}").reshape(width)
-
-
 @dataclass(frozen=True, slots=True)
 class HeadLines:
     """First lines of records, `@` included: where they start in a text, and how long they are.
@@ -177,23 +147,32 @@ class HeadLines:
 class NameCensus:
     """Takes all read names of a file, in order; the answer does not depend on the batches.
 
-    The names digest is the SHA-256 of the names, with `@`, without comment and mate suffix, each
-    filled up with one to eight NULs to a multiple of eight bytes.
+    The names digest is the `TextDigest` of the names, with `@`, without comment and mate suffix,
+    each filled up with one to eight NULs to a multiple of eight bytes.
     """
 
     def __init__(self) -> None:
         self.origins: dict[Origin, None] = {}
-        self.read_numbers: set[str] = set()
         self.has_many_origins = False
-        self._sha256 = hashlib.sha256()
+        self._digest = TextDigest()
         self._reads = 0
         self._examined = 0
         self._pairs_match = True
         self._waiting_for_mate = b""
+        self._mates_in_names: set[int] = set()
+        self._mates_in_comments: set[int] = set()
 
     def take(self, heads: HeadLines) -> bool:
         """Count head lines; False when one has characters that are not printable ASCII."""
         return all(map(self._take_alike, heads.split()))
+
+    @property
+    def read_numbers(self) -> set[str]:
+        """Which mates the reads are, as their names tell, or their comments in such dialects."""
+        mates = self._mates_in_names
+        if any(each.dialect in _MATE_IN_COMMENT for each in self.origins):
+            mates = mates | self._mates_in_comments
+        return set(map(chr, mates))
 
     @property
     def is_interleaved(self) -> bool:
@@ -202,7 +181,7 @@ class NameCensus:
 
     def digest(self) -> str:
         """Return the hex names digest."""
-        return self._sha256.hexdigest()
+        return self._digest.hexdigest()
 
     def values(self, field: str) -> tuple[str, ...]:
         """Return the different values of a field of `Origin`, sorted, without the empty one."""
@@ -219,8 +198,8 @@ class NameCensus:
             gather_rows(heads.text, heads.starts, width) & masks_below(bare_lengths, width)
         ).view(np.uint64)
         self._count_origins(names, heads, lengths)
-        if any(each.dialect in _MATE_IN_COMMENT for each in self.origins):
-            self._find_mates(heads, lengths + 1, is_mate=heads.at(lengths + 2) == _COLON)
+        are_mates = heads.at(lengths + 2) == _COLON
+        self._mates_in_comments |= _mates(heads.at(lengths + 1), are_mates=are_mates)
         self._add_to_digest(names, bare_lengths)
         if self._pairs_match:
             self._match_pairs(names)
@@ -231,9 +210,12 @@ class NameCensus:
         if self.has_many_origins or self._examined == _MAX_EXAMINED:
             return
         prefixes = tuple(each.prefix for each in self.origins if each.prefix)
-        is_new = np.ones(len(names), dtype=np.bool_)
+        is_known = np.zeros(len(names), dtype=np.bool_)
         for prefix in prefixes:
-            is_new &= ~_start_with(names, prefix)
+            is_known |= _start_with(names, prefix)
+        if is_known.all():
+            return
+        is_new = ~is_known
         for index in np.flatnonzero(is_new).tolist():
             name = heads.first(index, int(lengths[index]))
             if prefixes and name.startswith(prefixes):
@@ -249,27 +231,21 @@ class NameCensus:
                     self.has_many_origins = True
                     return
 
-    def _find_mates(self, heads: HeadLines, columns: Offsets, *, is_mate: Flags) -> None:
-        digits = heads.at(columns)
-        for digit in "1234":
-            if digit not in self.read_numbers and np.any(is_mate & (digits == ord(digit))):
-                self.read_numbers.add(digit)
-
     def _without_mates(self, heads: HeadLines, lengths: Offsets) -> Offsets:
         """Return the lengths of names without `/1` and `/2`."""
-        is_mate = heads.at(lengths - 2) == _SLASH
-        if not np.any(is_mate):
+        are_mates = heads.at(lengths - 2) == _SLASH
+        if not are_mates.any():
             return lengths
-        self._find_mates(heads, lengths - 1, is_mate=is_mate)
         digits = heads.at(lengths - 1)
-        is_mate &= (digits == ord("1")) | (digits == ord("2"))
-        return lengths - 2 * is_mate
+        self._mates_in_names |= _mates(digits, are_mates=are_mates)
+        bare: Offsets = lengths - 2 * (are_mates & ((digits == ord("1")) | (digits == ord("2"))))
+        return bare
 
     def _add_to_digest(self, names: Words, lengths: Offsets) -> None:
         width = names.shape[1]
-        if int(np.min(lengths)) // _WORD_BYTES + 1 < width:
-            names = names[columns_below(lengths // _WORD_BYTES + 1, width)]
-        self._sha256.update(names)
+        if int(np.min(lengths)) // WORD_BYTES + 1 < width:
+            names = names[columns_below(lengths // WORD_BYTES + 1, width)]
+        self._digest.update(memoryview(names).cast("B"))
 
     def _match_pairs(self, names: Words) -> None:
         if self._waiting_for_mate:
@@ -282,9 +258,18 @@ class NameCensus:
         self._pairs_match &= np.array_equal(names[0 : 2 * len(seconds) : 2], seconds)
 
 
+def _mates(digits: Bytes, *, are_mates: Flags) -> set[int]:
+    """Return the different digits that number mates."""
+    if not are_mates.all():
+        digits = digits[are_mates]
+    # Nearly always they are all the same.
+    kinds = digits[:1] if (digits == digits[:1]).all() else digits
+    return set(_MATES.intersection(kinds.tolist()))
+
+
 def _whole_words(lengths: Offsets) -> int:
     """Return the multiple of eight that is more than all lengths."""
-    return (int(np.max(lengths)) // _WORD_BYTES + 1) * _WORD_BYTES
+    return (int(np.max(lengths)) // WORD_BYTES + 1) * WORD_BYTES
 
 
 def _name(words: Words) -> bytes:
@@ -296,7 +281,7 @@ def _are_printable(rows: Bytes, heads: HeadLines) -> bool:
     if not heads.may_have_controls and int(np.max(rows)) < _DELETE:
         return True
     is_bad = ((rows < _SPACE) & (rows != _TAB)) | (rows >= _DELETE)
-    return not np.any(is_bad & columns_below(heads.lengths, rows.shape[1]))
+    return not (is_bad & columns_below(heads.lengths, rows.shape[1])).any()
 
 
 def _name_lengths(rows: Bytes, heads: HeadLines) -> Offsets:
@@ -321,22 +306,27 @@ def _lengths_if_comments_alike(blanks: int, heads: HeadLines) -> Offsets | None:
     is_alike = (
         blanks == len(lengths)
         and int(np.min(lengths)) > 0
-        and bool(np.all(heads.at(lengths) == _SPACE))
+        and bool((heads.at(lengths) == _SPACE).all())
     )
     return lengths if is_alike else None
 
 
 def _start_with(names: Words, prefix: bytes) -> Flags:
     """Tell which names start with a prefix, comparing whole words."""
-    size = len(prefix)
-    if size > names.shape[1] * _WORD_BYTES:
+    wanted, mask = _prefix_words(prefix)
+    if len(wanted) > names.shape[1]:
         return np.zeros(len(names), dtype=np.bool_)
-    whole = size // _WORD_BYTES
-    wanted = np.frombuffer(prefix.ljust((whole + 1) * _WORD_BYTES, b"\0"), dtype=np.uint64)
-    matches = np.ones(len(names), dtype=np.bool_)
-    for column in range(whole):
+    last = len(wanted) - 1
+    matches: Flags = names[:, last] & mask == wanted[last]
+    for column in range(last):
         matches &= names[:, column] == wanted[column]
-    if size % _WORD_BYTES:
-        mask = masks_below(np.array([size % _WORD_BYTES]), _WORD_BYTES).view(np.uint64)[0, 0]
-        matches &= names[:, whole] & mask == wanted[whole]
     return matches
+
+
+@functools.lru_cache(maxsize=_MAX_ORIGINS)
+def _prefix_words(prefix: bytes) -> tuple[Words, np.uint64]:
+    """Return a prefix as words, and which bits of the last one count."""
+    size = -len(prefix) % WORD_BYTES + len(prefix)
+    ones = (b"\xff" * len(prefix)).ljust(size, b"\0")
+    wanted = np.frombuffer(prefix.ljust(size, b"\0"), dtype=np.uint64)
+    return wanted, np.frombuffer(ones, dtype=np.uint64)[-1]
