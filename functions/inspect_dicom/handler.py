@@ -3,8 +3,8 @@
 from functools import lru_cache
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from forebay.formats.dicom import inspect_dicom
 
+from forebay.formats.dicom import inspect_dicom
 from forebay.formats.digests import digest_chunks
 from forebay.names import Step
 from forebay.runtime.batch import change_of, queue_handler
