@@ -55,8 +55,11 @@ class CountingSource:
     name: str = "bench"
     ranges: list[tuple[int, int]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.size_bytes = self.size_bytes or len(self.head) + len(self.tail)
+
     def read_range(self, start: int, length: int) -> bytes:
-        size = self.size_bytes or len(self.head)
+        size = self.size_bytes
         end = min(start + length, size)
         self.ranges.append((start, end - start))
         hole_end = size - len(self.tail)

@@ -64,7 +64,7 @@ def run_mutations(
 
     Raises what the target raises, after keeping the input below `fuzz/findings`.
     """
-    rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
+    rng = random.Random(seed)
     pool = list(target.seeds)
     deadline = None if seconds is None else time.monotonic() + seconds
     done = 0

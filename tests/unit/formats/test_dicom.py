@@ -439,8 +439,47 @@ def test_head_larger_than_the_limit_is_refused() -> None:
     ds = any_dataset()
     ds.add_new(0x00290010, "LO", "X")
     ds.add_new(0x00291010, "SQ", [any_dataset(PixelData=None) for _ in range(500)])
+    ds[0x00291010].is_undefined_length = True
     inspection = inspect(any_file(dataset=ds), max_read_bytes=80_000)
     assert only_code(inspection) is ReasonCode.LIMIT_EXCEEDED
+
+
+def test_long_sequence_of_known_length_is_stepped_over_not_read() -> None:
+    ds = any_dataset()
+    ds.add_new(0x00290010, "LO", "X")
+    ds.add_new(0x00291010, "SQ", [any_dataset(PixelData=None) for _ in range(2000)])
+    data = any_file(dataset=ds)
+    assert len(data) > 500_000
+    inspection = inspect(data)
+    accepted(inspection)
+    assert inspection.bytes_read < 100_000
+    assert only_code(inspect(data[:-1])) is ReasonCode.DICOM_TRUNCATED
+
+
+def test_empty_groups_at_the_end_of_a_name_are_left_out() -> None:
+    record = accepted(inspect(any_file(dataset=any_dataset(PatientName="Wang^XiaoDong=="))))
+    assert record.subject["PatientName"] == "Wang^XiaoDong"
+
+
+def with_raw_value(tag: int, vr: bytes, value: str) -> bytes:
+    text = value.encode() + b" " * (len(value) % 2)
+    raw = struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(text)) + text
+    data = any_file(dataset=any_dataset())
+    at = data.index(struct.pack("<HH", 0x0028, 0x0002))
+    return data[:at] + raw + data[at:]
+
+
+@pytest.mark.parametrize("value", ["1.0e999", "1_0", "nan", "1.5"])
+def test_number_that_is_no_whole_one_is_suspect(value: str) -> None:
+    inspection = inspect(with_raw_value(0x00200013, b"IS", value))
+    assert "InstanceNumber" not in accepted(inspection).attributes
+    assert inspection.findings[0].found == "InstanceNumber"
+
+
+def test_several_photometric_interpretations_are_no_error() -> None:
+    ds = any_dataset(SamplesPerPixel=3, PixelData=bytes(384))
+    data = any_file(dataset=ds).replace(b"MONOCHROME2 ", b"RGB\\YBR\\ABC ")
+    assert accepted(inspect(data)).attributes["PhotometricInterpretation"] == ["RGB", "YBR", "ABC"]
 
 
 def test_large_private_value_is_stepped_over_not_read() -> None:

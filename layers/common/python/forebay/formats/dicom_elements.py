@@ -78,6 +78,8 @@ class _Walker:
 
     def run(self) -> DataSetWalk:
         while self._opened:
+            if self._walk.last_tag:
+                self._scan()
             top = self._opened[-1]
             if self._at == top.end and not top.is_undefined:
                 self._opened.pop()
@@ -85,8 +87,6 @@ class _Walker:
             if top.end - self._at < 8:
                 self._no_room(top)
                 break
-            if self._walk.last_tag and self._scan():
-                continue
             self._count()
             if top.kind in (Container.DATA_SET, Container.ITEM):
                 self._element(top)
@@ -94,9 +94,11 @@ class _Walker:
                 self._item(top)
         return self._walk
 
-    def _scan(self) -> bool:
-        """Take everything plain that lies in the window; tells whether there was any."""
+    def _scan(self) -> None:
+        """Take everything plain that lies in the window."""
         window, start = self._reader.held()
+        if self._at - start > len(window) - 8:
+            return
         at = scan_plain(
             window,
             self._at - start,
@@ -106,9 +108,7 @@ class _Walker:
             wanted=self._wanted,
             limits=self._limits,
         )
-        has_moved = at + start > self._at
         self._at = at + start
-        return has_moved
 
     def _count(self) -> None:
         self._walk.elements += 1

@@ -151,7 +151,9 @@ def _read_elements(reader: RangeReader, meta: FileMeta) -> None:
         tag = group << 16 | number
         if tag in meta.values:
             raise _malformed(meta.end, "each element once", "an element twice")
-        meta.values[tag] = reader.take(value_at, length)
+        end = index + value_at - meta.end + length
+        value = window[end - length : end]
+        meta.values[tag] = value if len(value) == length else reader.take(value_at, length)
         meta.end = value_at + length
     if meta.end != reader.size_bytes or not meta.values:
         raise _cut_off(reader.size_bytes, "the rest of the file meta information")

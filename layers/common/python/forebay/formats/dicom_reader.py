@@ -30,7 +30,7 @@ class DicomLimits:
     max_read_bytes: int = 64 << 20
     max_inflated_bytes: int = 64 << 20
     max_value_bytes: int = 4 << 10
-    max_sequence_bytes: int = 4 << 20
+    max_sequence_bytes: int = 64 << 10
     max_elements: int = 1_000_000
     max_depth: int = 64
     refuse_polyglots: bool = True

@@ -87,7 +87,7 @@ _TEXT: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 _SIZES: Final = {code: struct.calcsize(code) for code in _BINARY.values()}
 _PLAIN: Final = _TEXT | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}
-_AS_IT_IS: Final = _PLAIN - {"DA", "DS", "IS"}
+_AS_IT_IS: Final = _PLAIN - {"DA", "DS", "IS", "PN"}
 _UNKNOWN: Final = frozenset({"", "UN"})
 _NOTHING: Final[tuple[Any, ...]] = ("", [], None)
 _CHARACTER_SET: Final = 0x00080005
@@ -163,6 +163,8 @@ class ValueDecoder:
                 values = [self._parsed(keyword, text, parse) for text in values]
             elif vr == "DA":
                 self._check_dates(keyword, values)
+            elif vr == "PN":
+                values = [_without_empty_groups(text) for text in values]
         if not any(value != "" for value in values):
             return None
         return values[0] if len(values) == 1 else values
@@ -172,7 +174,9 @@ class ValueDecoder:
             return self._parsed(keyword, text, _parse_integer)
         if vr == "DS":
             return self._parsed(keyword, text, _parse_decimal)
-        if vr == "DA" and text and not _is_date(text):
+        if vr == "PN":
+            return _without_empty_groups(text)
+        if text and not _is_date(text):
             self.suspect.append(keyword)
         return text
 
@@ -267,6 +271,11 @@ def _decode_text(value: bytes, encodings: list[str], *, is_name: bool) -> tuple[
 
 def _clean(text: str) -> str:
     return (text if text.isprintable() else text.translate(_CONTROLS)).strip(" ")
+
+
+def _without_empty_groups(name: str) -> str:
+    """Return a name without the component groups at its end that are empty (PS3.5 6.2.1)."""
+    return name.rstrip("=")
 
 
 def _parse_integer(text: str) -> int:
