@@ -3,7 +3,7 @@
 from aws_cdk import Stack, aws_dynamodb, aws_kms
 from constructs import Construct
 
-from forebay.names import INDEX_BY_GROUP, INDEX_BY_STATE
+from forebay.names import INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
 from infra import outputs
 from infra.constructs.catalog_table import CatalogTable
 from infra.settings import Settings
@@ -36,6 +36,12 @@ class CatalogStack(Stack):
             only=["object_id", "site", "kind", "state_since", "size_bytes"],
         )
         self.catalog.index(INDEX_BY_GROUP, partition="group_pk", sort="group_sk")
+        self.catalog.index(
+            INDEX_BY_DUE,
+            partition="due_pk",
+            sort="due_sk",
+            only=["object_id", "entity", "size_bytes"],
+        )
         self.history = CatalogTable(self, "history", settings=settings, key=key)
         outputs.write(
             self,

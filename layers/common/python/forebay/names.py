@@ -72,6 +72,22 @@ class Step(StrEnum):
     SUBMIT_PIPELINE = "submit_pipeline"
     RUN_READ_QC = "run_read_qc"
     RECORD_PIPELINE = "record_pipeline"
+    ARCHIVE_DEAD_LETTERS = "archive_dead_letters"
+    SWEEP_DEADLINES = "sweep_deadlines"
+    RECONCILE_STORAGE = "reconcile_storage"
+    RECHECK_OBJECTS = "recheck_objects"
+    ISSUE_RECEIPT = "issue_receipt"
+
+
+QUEUE_STEPS: Final = (
+    Step.REGISTER_OBJECT,
+    Step.INSPECT_DICOM,
+    Step.INSPECT_GENOMICS,
+    Step.PLACE_OBJECT,
+    Step.SUBMIT_PIPELINE,
+    Step.RECORD_PIPELINE,
+)
+"""The steps that work off a queue, and to whose queue work can be handed again."""
 
 
 class DetailType(StrEnum):
@@ -87,6 +103,7 @@ class DetailType(StrEnum):
     OBJECT_IGNORED = "ObjectIgnored"
     OBJECT_EXPIRED = "ObjectExpired"
     OBJECT_DELETED = "ObjectDeleted"
+    OBJECT_SUPERSEDED = "ObjectSuperseded"
     OBJECT_UPDATED = "ObjectUpdated"
     PIPELINE_RUN_CHANGED = "PipelineRunChanged"
 
@@ -117,12 +134,21 @@ ENV_POLICY_PATH: Final = "FOREBAY_POLICY_PATH"
 """Another compiled policy than the one of the policy layer."""
 ENV_STATE_MACHINES: Final = "FOREBAY_STATE_MACHINES"
 """JSON object: pipeline name → state machine ARN."""
+ENV_RECEIPT_KEY: Final = "FOREBAY_RECEIPT_KEY"
+"""Id of the asymmetric KMS key that signs receipts."""
+ENV_RECHECK_BYTES_PER_DAY: Final = "FOREBAY_RECHECK_BYTES_PER_DAY"
+"""How much of what is stored is read again each day."""
 
 POLICY_PACKAGE: Final = "forebay_policy"
 POLICY_FILE: Final = "policy.json"
 """The compiled policy lies in a package of its own, so that it is found wherever layers lie."""
 
 METRICS_NAMESPACE: Final = "Forebay"
+
+
+def queue_env(step: Step) -> str:
+    """Return the environment variable that holds the queue URL of a step."""
+    return f"FOREBAY_QUEUE_{step.name}"
 
 
 def bucket_env(zone: Zone) -> str:
@@ -132,3 +158,5 @@ def bucket_env(zone: Zone) -> str:
 
 INDEX_BY_STATE: Final = "by_state"
 INDEX_BY_GROUP: Final = "by_group"
+INDEX_BY_DUE: Final = "by_due"
+"""Sparse: leases by when they end, placed objects by when they are to be checked again."""

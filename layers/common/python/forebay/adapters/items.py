@@ -10,7 +10,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from forebay.adapters import keys
 from forebay.domain.findings import Finding
 from forebay.domain.integrity import Digest
-from forebay.domain.objects import Kind, Location, ObjectRecord
+from forebay.domain.objects import Choice, Decision, Kind, Location, ObjectRecord
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
 from forebay.events import utc_text
@@ -46,6 +46,8 @@ def object_item(record: ObjectRecord) -> Item:
     pk, sk = keys.object_key(record.object_id)
     group = keys.group_key(record)
     shard = keys.shard_of(record.object_id)
+    is_stored = record.state is State.PLACED
+    last_read = utc_text(record.rechecked_at or record.state_since)
     return to_item(
         {
             "pk": pk,
@@ -56,6 +58,8 @@ def object_item(record: ObjectRecord) -> Item:
             "state_sk": f"{utc_text(record.state_since)}#{record.object_id}",
             "group_pk": group[0] if group else "",
             "group_sk": group[1] if group else "",
+            "due_pk": keys.recheck_pk(shard) if is_stored else "",
+            "due_sk": f"{last_read}#{record.object_id}" if is_stored else "",
             "object_id": record.object_id,
             "bucket": record.location.bucket,
             "key": record.location.key,
@@ -80,6 +84,10 @@ def object_item(record: ObjectRecord) -> Item:
             "class_rule": record.class_rule,
             "retention_class": record.retention_class,
             "consent_state": record.consent_state,
+            "upload_batch": record.upload_batch,
+            "decision": _decision_data(record.decision),
+            "redrives": record.redrives or None,
+            "rechecked_at": utc_text(record.rechecked_at) if record.rechecked_at else "",
             "placed": _location_data(record.placed),
             "held": _location_data(record.held),
             "parents": list(record.parents),
@@ -118,6 +126,10 @@ def object_record(item: Mapping[str, Any]) -> ObjectRecord:
         class_rule=data.get("class_rule", ""),
         retention_class=data.get("retention_class", ""),
         consent_state=data.get("consent_state", "unknown"),
+        upload_batch=data.get("upload_batch", ""),
+        decision=_decision(data.get("decision")),
+        redrives=data.get("redrives", 0),
+        rechecked_at=moment(data["rechecked_at"]) if "rechecked_at" in data else None,
         placed=_location(data.get("placed")),
         held=_location(data.get("held")),
         parents=tuple(data.get("parents", ())),
@@ -179,6 +191,23 @@ def pipeline_run(item: Mapping[str, Any]) -> PipelineRun:
 def moment(text: str) -> datetime:
     """Return the time `utc_text` wrote."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def _decision_data(decision: Decision | None) -> dict[str, str] | None:
+    if decision is None:
+        return None
+    return {
+        "choice": decision.choice.value,
+        "by": decision.by,
+        "at": utc_text(decision.at),
+        "note": decision.note,
+    }
+
+
+def _decision(data: Mapping[str, str] | None) -> Decision | None:
+    if not data:
+        return None
+    return Decision(Choice(data["choice"]), data["by"], moment(data["at"]), data["note"])
 
 
 def _location_data(location: Location | None) -> dict[str, str] | None:

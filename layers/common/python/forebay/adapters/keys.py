@@ -10,6 +10,10 @@
 | study, series | `STUDY#<uid>` | `STUDY`, `SERIES#<uid>` |
 | search entries | `FIND#<what>#<value>` | `<date or ->#<id>` |
 | site | `SITES` | `<site>` |
+| lease | `OBJ#<place id>` | `LEASE#<version hash>` |
+| copy of an object | `COPY#<place id>` | `<version hash>` |
+| dead letter | `DEAD#<letter id>` | `LETTER` |
+| dead letters of one cause | `DEADLETTERS` | `<signature>` |
 | history | `<object id>` | `<version, 10 digits>` |
 
 Values that senders choose (site, sample, modality) stand last in a key, so that no separator in
@@ -73,6 +77,16 @@ def find_pk(what: str, value: str) -> str:
 def history_key(object_id: str, version: int) -> Key:
     """Return the key of one change in the history table."""
     return object_id, f"{version:010d}"
+
+
+def recheck_pk(shard: int) -> str:
+    """Return the `by_due` partition of stored objects, by when they were last read."""
+    return f"RECHECK#{shard}"
+
+
+def lease_pk(shard: int) -> str:
+    """Return the `by_due` partition of leases, by when they end."""
+    return f"LEASE#{shard}"
 
 
 def state_pk(state: State, shard: int, site: str) -> str:

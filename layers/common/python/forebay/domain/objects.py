@@ -33,6 +33,27 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Choice(StrEnum):
+    """What a steward may decide about two objects that claim one identity."""
+
+    KEEP = "keep"
+    """The stored object stays; the other remains aside."""
+    REPLACE = "replace"
+    """The other takes the stored one's place; the stored one is superseded."""
+    KEEP_BOTH = "keep-both"
+    """Both stay, the other under a key that names its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who decided what about a conflict, when, and why; `by` is an AWS identity, not a patient."""
+
+    choice: Choice
+    by: str
+    at: datetime
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """One version of one S3 object; `version_id` is empty in an unversioned bucket."""
@@ -82,6 +103,14 @@ class ObjectRecord:
     class_rule: str = ""
     retention_class: str = ""
     consent_state: str = "unknown"
+    upload_batch: str = ""
+    """The sender's name for what was uploaded together; receipts are issued by it."""
+    decision: Decision | None = None
+    """How a conflict was decided."""
+    redrives: int = 0
+    """How often the sweeper handed the object to its step again in this state."""
+    rechecked_at: datetime | None = None
+    """When the stored bytes were last read and compared with their digests."""
     placed: Location | None = None
     held: Location | None = None
     """The copy in quarantine."""
@@ -100,7 +129,7 @@ class ObjectRecord:
             state_since=at,
             amended_at=None,
             version=self.version + 1,
-            **changes,
+            **{"redrives": 0} | changes,
         )
 
     def amended(self, at: datetime, **changes: Any) -> "ObjectRecord":

@@ -18,6 +18,8 @@ class State(StrEnum):
     DUPLICATE = "DUPLICATE"
     CONFLICT = "CONFLICT"
     IGNORED = "IGNORED"
+    SUPERSEDED = "SUPERSEDED"
+    """A steward decided that another object replaces this one; its bytes remain."""
     EXPIRED = "EXPIRED"
     DELETED = "DELETED"
 
@@ -31,12 +33,15 @@ TRANSITIONS: Final[dict[State | None, frozenset[State]]] = {
             State.AWAITING_DIGEST,
             State.DUPLICATE,
             State.CONFLICT,
+            State.DELETED,
         }
     ),
-    State.AWAITING_DIGEST: frozenset({State.RECEIVED}),
+    # Deleted in flight: the sender removed the bytes before they were copied.
+    State.AWAITING_DIGEST: frozenset({State.RECEIVED, State.DELETED}),
     # Late evidence (a manifest that came after the file) may still convict what was let through.
-    State.VERIFIED: frozenset({State.PLACED, State.QUARANTINED}),
-    State.PLACED: frozenset({State.QUARANTINED, State.EXPIRED, State.DELETED}),
+    State.VERIFIED: frozenset({State.PLACED, State.QUARANTINED, State.DELETED}),
+    State.PLACED: frozenset({State.QUARANTINED, State.SUPERSEDED, State.EXPIRED, State.DELETED}),
+    State.SUPERSEDED: frozenset({State.EXPIRED, State.DELETED}),
     State.QUARANTINED: frozenset({State.RECEIVED, State.EXPIRED, State.DELETED}),
     State.DUPLICATE: frozenset({State.EXPIRED, State.DELETED}),
     State.CONFLICT: frozenset({State.RECEIVED, State.EXPIRED, State.DELETED}),
@@ -57,6 +62,7 @@ _DETAIL_TYPES: Final[dict[State, DetailType]] = {
     State.DUPLICATE: DetailType.OBJECT_DUPLICATED,
     State.CONFLICT: DetailType.OBJECT_CONFLICTED,
     State.IGNORED: DetailType.OBJECT_IGNORED,
+    State.SUPERSEDED: DetailType.OBJECT_SUPERSEDED,
     State.EXPIRED: DetailType.OBJECT_EXPIRED,
     State.DELETED: DetailType.OBJECT_DELETED,
 }

@@ -160,6 +160,7 @@ class Inspector:
             state_since=self.clock.now(),
             amended_at=None,
             version=before.version + 1,
+            redrives=0,
             finding=None,
         )
         while True:

@@ -10,6 +10,7 @@ from forebay.domain.integrity import Algorithm, Digest
 from forebay.domain.objects import Location, ObjectRecord
 from forebay.domain.runs import PipelineRun
 from forebay.events import CatalogEvent
+from forebay.names import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,23 @@ class ClaimHeld:
 
 
 Outcome = Applied | ClaimHeld
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A step works on an object until then; `holder` is the delivery (message id) that does."""
+
+    object_id: str
+    step: Step
+    holder: str
+    until: datetime
+
+
+class Queues(Protocol):
+    """The queues of the steps, to hand work to a step again."""
+
+    def send(self, step: Step, bodies: Sequence[str]) -> None:
+        """Send messages to a step's queue; raises Trouble unless all were accepted."""
 
 
 class Catalog(Protocol):

@@ -13,6 +13,7 @@ from forebay.names import Zone
 from forebay.services.ports import Catalog, Clock, ObjectStore, StoredObject
 
 SOURCE_SYSTEM_METADATA = "source-system"
+UPLOAD_BATCH_METADATA = "upload-batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class RegisterObject:
             sequencer=event.sequencer,
             composite_checksum=stored.composite,
             source_system=stored.metadata.get(SOURCE_SYSTEM_METADATA, ""),
+            upload_batch=stored.metadata.get(UPLOAD_BATCH_METADATA, ""),
             digests=merged(stored.digests, declared),
             warnings=findings,
             parents=self._parents(arrival.pipeline_run_id),
