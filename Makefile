@@ -80,6 +80,10 @@ bench: setup ## Measure imports, API calls, bytes and throughput; prints and wri
 bench-inspect: setup ## Measure the parsers against gzip, seqkit, igzip, grz-check and pydicom
 	$(BIN)/python -m bench inspect-fastq inspect-dicom
 
+.PHONY: bench-load
+bench-load: setup ## Measure objects/s, end-to-end times and API calls at 100, 1,000 and 10,000 objects
+	$(BIN)/python -m bench load --objects 100 1000 10000
+
 .PHONY: fuzz
 fuzz: setup ## Fuzz every parser, a minute each; `make test` holds a short run
 	$(BIN)/python -m fuzz --all --seconds 60

@@ -1,7 +1,7 @@
 """Run the measurements, print them, and write them as JSON.
 
-python -m bench [imports] [calls] [throughput] [inspect-dicom] [inspect-fastq]
-                [--objects N] [--runs N] [--reads N]
+python -m bench [imports] [calls] [load] [inspect-dicom] [inspect-fastq]
+                [--objects N …] [--runs N] [--reads N]
 """
 
 import argparse
@@ -13,16 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import calls, imports, inspect_dicom, inspect_fastq, throughput
+from bench import calls, imports, inspect_dicom, inspect_fastq, load
 
-NAMES = ("imports", "calls", "throughput", "inspect-dicom", "inspect-fastq")
+NAMES = ("imports", "calls", "load", "inspect-dicom", "inspect-fastq")
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("which", nargs="*", choices=[*NAMES, []])
-    parser.add_argument("--objects", type=int, default=100, help="objects in the throughput run")
+    parser.add_argument(
+        "--objects", type=int, nargs="+", default=[100], help="objects in each run under load"
+    )
     parser.add_argument("--runs", type=int, default=5, help="runs, or pairs of runs, to measure")
     parser.add_argument(
         "--reads", type=int, default=inspect_fastq.READS, help="reads in the FASTQ file inspected"
@@ -31,7 +33,7 @@ def main() -> int:
     benches: dict[str, Callable[[], Any]] = {
         "imports": lambda: imports.measure(runs=arguments.runs),
         "calls": calls.measure,
-        "throughput": lambda: throughput.measure(objects=arguments.objects),
+        "load": lambda: load.measure(counts=arguments.objects),
         "inspect-fastq": lambda: inspect_fastq.measure(reads=arguments.reads, pairs=arguments.runs),
         "inspect-dicom": inspect_dicom.measure,
     }

@@ -29,6 +29,11 @@ from forebay_cli.output import Output, duration_text, json_option
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep state in this folder (implies --persist).",
 )
+@click.option(
+    "--access-log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a line for every API call to this file.",
+)
 @click.option("--deploy", "deploy_always", is_flag=True, help="Deploy even if nothing changed.")
 @json_option
 def up(  # noqa: PLR0913 - one parameter per option
@@ -37,6 +42,7 @@ def up(  # noqa: PLR0913 - one parameter per option
     port: int | None,
     persist: bool,
     data: Path | None,
+    access_log: Path | None,
     deploy_always: bool,
     as_json: bool,
 ) -> None:
@@ -50,7 +56,8 @@ def up(  # noqa: PLR0913 - one parameter per option
     home = Home.find()
     output = Output.create(as_json=as_json)
     folder = data.absolute() if data else (home.kept_state if persist else None)
-    request = UpRequest(secure, port, folder, deploy_always)
+    log = access_log.absolute() if access_log else None
+    request = UpRequest(secure, port, folder, deploy_always, log)
     began = time.monotonic()
     with progress(output) as say:
         result = bring_up(home, request, say)

@@ -19,6 +19,10 @@ from forebay_cli.localcloud.ports import HOST
 from forebay_cli.localcloud.record import ACCESS_KEY, ACCOUNT, REGION, SECRET_KEY, LocalCloud
 
 HEALTH_PATH: Final = "/_ministack/health"
+ACCESS_LOG_FORMAT: Final = (
+    "%(t)s\t%(m)s\t%(U)s\t%(q)s\t%({x-amz-target}i)s\t%(s)s\t%({user-agent}i)s"
+)
+"""Tab separated: time, method, path, query, X-Amz-Target, status, user agent."""
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0
 _KILL_SECONDS: Final = 5.0
@@ -31,12 +35,16 @@ _started: Final[list["subprocess.Popen[bytes]"]] = []
 
 @dataclass(frozen=True, slots=True)
 class EmulatorSettings:
-    """How to start the emulator; `data_folder` None discards all state when it stops."""
+    """How to start the emulator.
+
+    `data_folder` None discards all state when it stops; `access_log` gets a line per API call.
+    """
 
     port: int
     python: Path
     certificate: Certificate | None = None
     data_folder: Path | None = None
+    access_log: Path | None = None
 
     @property
     def endpoint(self) -> str:
@@ -150,6 +158,9 @@ def _command(settings: EmulatorSettings) -> list[str]:
     # In this very process: a supervisor that dies would leave its worker on the port.
     command += ["--workers", "0"]
     command += ["--bind", f"{HOST}:{settings.port}", "--keep-alive", "75"]
+    if settings.access_log:
+        command += ["--access-logfile", str(settings.access_log)]
+        command += ["--access-logformat", ACCESS_LOG_FORMAT]
     if settings.certificate:
         command += ["--certfile", str(settings.certificate.certificate)]
         command += ["--keyfile", str(settings.certificate.key)]

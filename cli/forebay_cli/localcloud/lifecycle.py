@@ -25,6 +25,7 @@ class UpRequest:
     port: int | None = None
     data_folder: Path | None = None
     deploy_always: bool = False
+    access_log: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,9 @@ def _start(home: Home, request: UpRequest, say: Say) -> LocalCloud:
     python = ensure_environment(home, best_interpreter(), say)
     certificate = ensure_certificate(home) if request.secure else None
     say("Starting the emulator")
-    settings = emulator.EmulatorSettings(port, python, certificate, request.data_folder)
+    settings = emulator.EmulatorSettings(
+        port, python, certificate, request.data_folder, request.access_log
+    )
     return emulator.start(home, settings)
 
 

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from forebay.adapters import keys
-from forebay.adapters.items import from_item, object_record, pipeline_run
+from forebay.adapters.items import from_item, moment, object_record, pipeline_run
 from forebay.domain.objects import ObjectRecord, place_id
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
@@ -26,6 +26,14 @@ class Study:
     site: str
     modalities: tuple[str, ...] = ()
     series: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StateEntry:
+    """An object in a state, and since when."""
+
+    since: datetime
+    object_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +132,7 @@ class CatalogReader:
         runs = [self.pipeline_run(run_id) for run_id in ids]
         return [run for run in runs if run is not None]
 
-    def in_state(
+    def entries_in_state(
         self,
         state: State,
         *,
@@ -132,11 +140,11 @@ class CatalogReader:
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 100,
-    ) -> list[str]:
-        """Return ids of objects in a state, of all sites unless some are named, latest first."""
+    ) -> list[StateEntry]:
+        """Return objects in a state and since when, of all sites or those named, latest first."""
         low = utc_text(since) if since else ""
         high = utc_text(until) if until else ""
-        found: list[tuple[str, str]] = []
+        found: list[StateEntry] = []
         for site in tuple(sites) or self.sites():
             for shard in range(keys.STATE_SHARDS):
                 query = Query(
@@ -148,8 +156,21 @@ class CatalogReader:
                 )
                 for item in self._items(query, limit=limit):
                     since_text, _, object_id = item["state_sk"]["S"].partition("#")
-                    found.append((since_text, object_id))
-        return [object_id for _, object_id in sorted(found, reverse=True)[:limit]]
+                    found.append(StateEntry(moment(since_text), object_id))
+        return sorted(found, reverse=True)[:limit]
+
+    def in_state(
+        self,
+        state: State,
+        *,
+        sites: Iterable[str] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+    ) -> list[str]:
+        """Return ids of objects in a state, of all sites unless some are named, latest first."""
+        entries = self.entries_in_state(state, sites=sites, since=since, until=until, limit=limit)
+        return [entry.object_id for entry in entries]
 
     def count_in_state(self, state: State) -> int:
         """Return how many objects are in a state now."""

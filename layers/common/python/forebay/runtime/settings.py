@@ -52,6 +52,11 @@ class Settings:
         return self._required(ENV_SUBJECT_KEY)
 
     @property
+    def application(self) -> str:
+        """How this function names itself to AWS, as seen in CloudTrail and access logs."""
+        return f"forebay-{self.environment.get('POWERTOOLS_SERVICE_NAME', '') or 'local'}"
+
+    @property
     def policy_path(self) -> Path | None:
         """Another compiled policy than that of the policy layer, None for the layer's."""
         text = self.environment.get(ENV_POLICY_PATH, "")

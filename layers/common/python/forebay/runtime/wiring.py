@@ -151,7 +151,8 @@ class Wiring:
     def _client(self, service: str) -> Any:
         # One client per service: creating one parses its model anew.
         if service not in self.clients:
-            self.clients[service] = boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+            config = _CONFIG.merge(Config(user_agent_appid=self.settings.application))
+            self.clients[service] = boto3.client(service, config=config)  # type: ignore[call-overload]
         return self.clients[service]
 
 
