@@ -12,7 +12,7 @@ from typing import Any
 
 from forebay.adapters.catalog_reader import CatalogReader
 from forebay.domain.objects import ObjectRecord
-from forebay.domain.states import State
+from forebay.domain.states import IN_FLIGHT, State
 from forebay_cli.deployment import Deployment
 
 FOREBAY = str(Path(sys.executable).parent / "forebay")
@@ -43,25 +43,44 @@ class Cloud:
     def counts(self, site: str) -> dict[str, int]:
         """Return how many objects of a site are in each state."""
         found = {
-            state.value: len(self.reader.in_state(state, sites=[site], limit=5000))
+            state.value: len(self.reader.in_state(state, sites=[site], limit=20_000))
             for state in State
         }
         return {state: count for state, count in found.items() if count}
 
+    def outcomes(self, site: str) -> int:
+        """Return how many objects of a site are no longer in flight."""
+        counts = self.counts(site)
+        return sum(count for state, count in counts.items() if State(state) not in IN_FLIGHT)
+
+    def client(self, service: str) -> Any:
+        """Return a client for a service the command line does not use."""
+        account = self.deployment.account
+        return account._session.client(service, **account._settings)  # type: ignore[call-overload]
+
     def records(self, site: str, state: State) -> list[ObjectRecord]:
         """Return the records of a site in a state."""
-        return self.reader.objects(self.reader.in_state(state, sites=[site], limit=5000))
+        return self.reader.objects(self.reader.in_state(state, sites=[site], limit=20_000))
 
-    def settle(self, site: str, expected: dict[str, int]) -> None:
-        """Wait until a site's objects stand as expected, and stay so."""
+    def settle(
+        self, site: str, expected: dict[str, int], *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        """Wait until a site's objects stand as expected."""
         self.until(
-            lambda: self.counts(site) == expected, lambda: f"{self.counts(site)}, not {expected}"
+            lambda: self.counts(site) == expected,
+            lambda: f"{self.counts(site)}, not {expected}",
+            patience_seconds=patience_seconds,
         )
 
     @staticmethod
-    def until(done: Callable[[], bool], describe: Callable[[], str] = lambda: "") -> None:
+    def until(
+        done: Callable[[], bool],
+        describe: Callable[[], str] = lambda: "",
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         """Wait for a condition; fail with a description when patience ends."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + patience_seconds
         while not done():
             assert time.monotonic() < deadline, describe()
             time.sleep(0.5)
