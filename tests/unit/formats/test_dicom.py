@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -16,6 +16,7 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     UID,
+    AllTransferSyntaxes,
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -29,6 +30,7 @@ from pydicom.uid import (
 from forebay.domain.findings import ReasonCode, Verdict
 from forebay.domain.imaging import DicomInstance
 from forebay.domain.inspection import Inspection
+from forebay.formats import dicom_elements
 from forebay.formats.dicom import DicomLimits, inspect_dicom
 from forebay.formats.source import BytesSource
 
@@ -625,3 +627,225 @@ def test_any_changed_byte_ends_in_a_verdict(data: st.DataObject) -> None:
         changed[data.draw(st.integers(0, len(base) - 1))] = data.draw(st.integers(0, 255))
     inspection = inspect(bytes(changed), first_read_bytes=data.draw(st.integers(1, 900)))
     assert inspection.verdict in set(Verdict)
+
+
+def any_nested_dataset() -> Dataset:
+    """Return a data set with sequences in sequences, as reports and segmentations have them."""
+    leaf = Dataset()
+    leaf.CodeValue, leaf.CodingSchemeDesignator, leaf.CodeMeaning = "T-1", "SRT", "m" * 63
+    leaf.LongCodeValue = "c" * 70
+    for depth in range(5):
+        item = Dataset()
+        item.ValueType = "CONTAINER"
+        item.ConceptNameCodeSequence = Sequence([leaf])
+        item.ContentSequence = Sequence([leaf, item_of(depth), leaf])
+        leaf = item
+    return any_dataset(AcquisitionContextSequence=Sequence([leaf, leaf]))
+
+
+def item_of(depth: int) -> Dataset:
+    item = Dataset()
+    item.TextValue = "x" * depth
+    item.MeasuredValueSequence = Sequence([])
+    return item
+
+
+def with_undefined_lengths(dataset: Dataset) -> Dataset:
+    for element in dataset:
+        if element.VR == "SQ":
+            element.is_undefined_length = True
+            for item in element.value:
+                item.is_undefined_length_sequence_item = True
+                with_undefined_lengths(item)
+    return dataset
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_fast_scan_and_careful_walk_come_to_the_same_result(
+    monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    dataset = any_nested_dataset()
+    if data.draw(st.booleans()):
+        with_undefined_lengths(dataset)
+    changed = bytearray(any_file(data.draw(st.sampled_from(NATIVE[:3])), dataset=dataset))
+    for _ in range(data.draw(st.integers(0, 3))):
+        changed[data.draw(st.integers(350, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    fast = inspect(bytes(changed))
+    with monkeypatch.context() as patch:
+        patch.setattr(dicom_elements, "scan_plain", lambda _, at, **__: at)
+        careful = inspect(bytes(changed))
+    assert fast == careful
+
+
+@pytest.mark.parametrize("syntax", NATIVE[:3])
+@pytest.mark.parametrize("is_undefined", [True, False])
+def test_nested_sequences_are_accepted_in_every_encoding(syntax: str, is_undefined: bool) -> None:
+    dataset = any_nested_dataset()
+    if is_undefined:
+        with_undefined_lengths(dataset)
+    assert inspect(any_file(syntax, dataset=dataset)).verdict is Verdict.VALID
+
+
+# Those of SMPTE ST 2110 are for live streams (PS3.22), never for files.
+FILE_SYNTAXES = [uid for uid in AllTransferSyntaxes if not uid.startswith("1.2.840.10008.1.2.7.")]
+
+
+@pytest.mark.parametrize("syntax", FILE_SYNTAXES, ids=lambda uid: uid.name)
+def test_every_transfer_syntax_of_the_standard_is_known(syntax: UID) -> None:
+    if syntax in NATIVE:
+        data = any_file(syntax)
+    elif "Deflate" in syntax.name and "JPIP" in syntax.name:
+        data = with_transfer_syntax(any_file(DeflatedExplicitVRLittleEndian), syntax)
+    else:
+        data = with_transfer_syntax(encapsulated_file([b"ab" * 9]), syntax)
+    assert accepted(inspect(data)).transfer_syntax_uid == syntax
+
+
+def with_transfer_syntax(data: bytes, syntax: str) -> bytes:
+    value = syntax.encode() + b"\0" * (len(syntax) % 2)
+    at = data.index(b"\x02\0\x10\0UI")
+    (length,) = struct.unpack_from("<H", data, at + 6)
+    group = struct.unpack_from("<I", data, 140)[0] + len(value) - length
+    head = data[132:140] + struct.pack("<I", group) + data[144:at]
+    return (
+        data[:132]
+        + head
+        + b"\x02\0\x10\0UI"
+        + struct.pack("<H", len(value))
+        + value
+        + (data[at + 8 + length :])
+    )
+
+
+# PS3.18 tables 10.6.3-3 to 10.6.3-5, without what a server counts or makes up itself, and what
+# classification needs.
+QIDO_AND_CLASSIFICATION = {
+    "SpecificCharacterSet": "ISO_IR 100",
+    "StudyDate": "20240229",
+    "StudyTime": "101112",
+    "TimezoneOffsetFromUTC": "+0100",
+    "StudyID": "S1",
+    "Modality": "CT",
+    "SeriesDescription": "Thorax",
+    "SeriesNumber": 3,
+    "PerformedProcedureStepStartDate": "20240229",
+    "PerformedProcedureStepStartTime": "101113",
+    "InstanceNumber": 7,
+    "Rows": 8,
+    "Columns": 8,
+    "BitsAllocated": 16,
+    "NumberOfFrames": 1,
+    "BodyPartExamined": "CHEST",
+    "BurnedInAnnotation": "NO",
+    "ImageType": ["ORIGINAL", "PRIMARY"],
+    "Manufacturer": "ACME",
+    "StationName": "CT1",
+    "InstitutionName": "Hospital",
+}
+QIDO_SUBJECT = {
+    "AccessionNumber": "ACC9",
+    "ReferringPhysicianName": "House^Greg",
+    "PatientName": "Doe^Jane",
+    "PatientID": "PAT1",
+    "IssuerOfPatientID": "SITE",
+    "PatientBirthDate": "19700101",
+    "PatientSex": "F",
+}
+
+
+def test_attributes_of_queries_and_classification_are_in_the_record() -> None:
+    dataset = any_dataset(**QIDO_AND_CLASSIFICATION, **QIDO_SUBJECT)
+    record = accepted(inspect(any_file(dataset=dataset)))
+    assert QIDO_AND_CLASSIFICATION.items() <= record.attributes.items()
+    assert record.subject == QIDO_SUBJECT
+
+
+@pytest.mark.parametrize("frame_bytes,count", [(40_000, 9), (300_000, 4), (9_000, 60)])
+@pytest.mark.parametrize("has_bot", [True, False])
+def test_end_of_compressed_pixels_costs_a_request_and_one_for_a_large_last_frame(
+    frame_bytes: int, count: int, has_bot: bool
+) -> None:
+    data = encapsulated_file([bytes(frame_bytes)] * count, has_bot=has_bot)
+    inspection = inspect(data)
+    assert inspection.verdict is Verdict.VALID
+    assert inspection.requests == (3 if has_bot and frame_bytes > 128 << 10 else 2)
+    assert inspection.bytes_read <= 192 << 10
+    for cut in (len(data) - 1, len(data) - 8, len(data) - frame_bytes, 70_000):
+        assert inspect(data[:cut]).verdict is Verdict.INVALID
+
+
+def test_bytes_missing_within_a_large_last_frame_are_missed() -> None:
+    data = encapsulated_file([bytes(300_000)] * 4, has_bot=True)
+    assert inspect(data[:-200_000] + data[-199_000:]).verdict is Verdict.INVALID
+
+
+def test_end_of_compressed_pixels_is_found_before_a_long_padding_element() -> None:
+    padding = b"\xfc\xff\xfc\xffOB\0\0" + struct.pack("<I", 9_000) + bytes(9_000)
+    data = encapsulated_file([bytes(300_000)] * 4) + padding
+    assert inspect(data).verdict is Verdict.VALID
+    assert inspect(data[:-1]).verdict is Verdict.INVALID
+
+
+def tiff_file(order: str, size: tuple[int, int], *, is_big: bool = False) -> bytes:
+    """Return an object that is a TIFF file too, with its directory in the trailing padding."""
+    mark = {"<": b"II", ">": b"MM"}[order]
+    data = any_file()
+    at = len(data) + 12
+    entry = "HHQQ" if is_big else "HHII"
+    directory = struct.pack(order + ("Q" if is_big else "H"), 2)
+    for tag, value in zip((256, 257), size, strict=True):
+        directory += struct.pack(order + entry, tag, 16 if is_big else 4, 1, value)
+    head = struct.pack(order + "H", 43 if is_big else 42)
+    head += struct.pack(order + ("HHQ" if is_big else "I"), *((8, 0, at) if is_big else (at,)))
+    padding = b"\xfc\xff\xfc\xffOB\0\0" + struct.pack("<I", len(directory)) + directory
+    return (mark + head).ljust(128, b"\0") + data[128:] + padding
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("is_big", [True, False])
+def test_tiff_preamble_must_lead_to_the_same_image(order: str, is_big: bool) -> None:
+    assert inspect(tiff_file(order, (8, 8), is_big=is_big)).verdict is Verdict.VALID
+    other = tiff_file(order, (9, 8), is_big=is_big)
+    assert only_code(inspect(other)) is ReasonCode.DICOM_POLYGLOT
+    assert inspect(other).verdict is Verdict.INVALID
+    assert inspect(other, refuse_polyglots=False).verdict is Verdict.WARNING
+
+
+@pytest.mark.parametrize(
+    "sop_class,content",
+    [
+        ("1.2.840.10008.5.1.4.1.1.88.33", {"ContentSequence": Sequence([Dataset()])}),
+        ("1.2.840.10008.5.1.4.1.1.104.1", {"EncapsulatedDocument": b"%PDF-1.7"}),
+        ("1.2.840.10008.5.1.4.1.1.9.1.1", {"WaveformSequence": Sequence([Dataset()])}),
+        ("1.2.840.10008.5.1.4.1.1.481.3", {"StructureSetROISequence": Sequence([Dataset()])}),
+        ("1.2.840.10008.5.1.4.1.1.481.5", {}),
+    ],
+)
+def test_objects_without_pixels_are_valid_with_their_content_and_suspect_without(
+    sop_class: str, content: dict[str, object]
+) -> None:
+    bare = dict.fromkeys(("PixelData", "Rows", "Columns"))
+    whole = any_dataset(SOPClassUID=sop_class, **bare, **content)
+    assert inspect(any_file(dataset=whole, media_class=sop_class)).verdict is Verdict.VALID
+    if content:
+        empty = any_dataset(SOPClassUID=sop_class, **bare)
+        assert inspect(any_file(dataset=empty, media_class=sop_class)).verdict is Verdict.WARNING
+
+
+@pytest.mark.parametrize("syntax", NATIVE[:3])
+def test_nesting_of_known_lengths_is_refused_at_the_same_depth(
+    monkeypatch: pytest.MonkeyPatch, syntax: str
+) -> None:
+    item = Dataset()
+    item.CodeValue = "T-1"
+    for _ in range(40):
+        outer = Dataset()
+        outer.ContentSequence = Sequence([item])
+        item = outer
+    data = any_file(syntax, dataset=any_dataset(AcquisitionContextSequence=Sequence([item])))
+    fast = [inspect(data, max_depth=depth) for depth in range(1, 90)]
+    monkeypatch.setattr(dicom_elements, "scan_plain", lambda _, at, **__: at)
+    assert fast == [inspect(data, max_depth=depth) for depth in range(1, 90)]
+    assert only_code(fast[60]) is ReasonCode.LIMIT_EXCEEDED
+    assert fast[-1].verdict is Verdict.VALID

@@ -29,6 +29,7 @@ from forebay.formats.dicom_structure import (
     DataSetWalk,
     Encoding,
 )
+from forebay.formats.dicom_tiff import judge_tiff
 from forebay.formats.dicom_values import ATTRIBUTES, IDENTITY, SUBJECT, ValueDecoder
 from forebay.formats.source import BytesSource
 
@@ -134,6 +135,10 @@ def _inspect(
     subject = {keyword: _as_text(each) for keyword, each in decoder.decode(SUBJECT).items()}
     warnings += _judge_content(walk, identity["SOPClassUID"] or "", attributes)
     warnings += _judge_values(walk, decoder)
+    if polyglot := judge_tiff(reader, meta.preamble, attributes):
+        if limits.refuse_polyglots:
+            raise RefusedError(polyglot)
+        warnings.append(polyglot)
     instance = DicomInstance(
         sop_instance_uid=identity["SOPInstanceUID"] or "",
         sop_class_uid=identity["SOPClassUID"] or "",

@@ -36,8 +36,11 @@ __all__ = ["walk_data_set"]
 
 _LITTLE: Final = (struct.Struct("<HH"), struct.Struct("<H"), struct.Struct("<I"))
 _BIG: Final = (struct.Struct(">HH"), struct.Struct(">H"), struct.Struct(">I"))
-_TAIL_BYTES: Final = 64 << 10
-_MAX_FRAGMENT_JUMPS: Final = 1
+# Behind compressed pixel data stands nothing, or padding and signatures.
+_TAIL_BYTES: Final = 1 << 10
+_LONG_TAIL_BYTES: Final = 64 << 10
+# To read this much takes less time than one request more.
+_LAST_FRAGMENTS_BYTES: Final = 128 << 10
 _MAX_END_CANDIDATES: Final = 64
 _MAX_ZERO_PADDING_BYTES: Final = 64 << 10
 
@@ -289,61 +292,75 @@ class _Walker:
             )
         self._walk.pixels = PixelData(PIXELS, value_at, None)
         self._at = value_at
-        end = self._end_of_fragments()
-        self._at = self._find_end_in_tail() if end is None else end
+        self._at = self._end_of_fragments()
 
-    def _end_of_fragments(self) -> int | None:
-        """Follow item lengths to the end of the pixel data; None when that takes many requests.
+    def _end_of_fragments(self) -> int:
+        """Find where the pixel data ends, with two requests at most when nothing is odd.
 
-        A filled basic offset table (PS3.5 section A.4) leads straight to the last frame.
+        Item lengths lead there as far as bytes are at hand. A filled basic offset table (PS3.5
+        section A.4) leads straight to the last frame, whose length must fit too: when it begins
+        near the end of the file, all from there on is read at once. Otherwise the tail alone tells.
         """
         tag, length = self._fragment()
         table_end = self._at + 8 + length
         if tag != ITEM or table_end > self._reader.size_bytes:
             raise self._broken_fragments(_name(tag))
-        self._at = table_end
         if length >= 4:
             (offset,) = _LITTLE[2].unpack(self._reader.take(table_end - 4, 4))
-            self._at += offset
-            if offset and (end := self._follow_fragments(_MAX_FRAGMENT_JUMPS)) is not None:
-                return end
-            # Some writers get the table wrong; the items themselves are what counts.
-            self._at = table_end
-        return self._follow_fragments(_MAX_FRAGMENT_JUMPS)
+            self._at = table_end + offset
+            if offset:
+                if self._reader.size_bytes - self._at > _LAST_FRAGMENTS_BYTES:
+                    self._reader.window(self._at, 8)
+                if (end := self._follow_fragments()) is not None:
+                    return end
+        # Some writers get the table wrong; the items themselves are what counts.
+        self._at = table_end
+        end = self._follow_fragments()
+        return self._find_end_in_tail() if end is None else end
 
-    def _follow_fragments(self, max_jumps: int) -> int | None:
-        jumps = 0
-        while jumps <= max_jumps:
+    def _follow_fragments(self) -> int | None:
+        """Return where the items that are at hand or near the end lead; None when they do not."""
+        size = self._reader.size_bytes
+        while size - self._at >= 8:
+            if not self._reader.holds(self._at, 8):
+                if size - self._at > _LAST_FRAGMENTS_BYTES:
+                    return None
+                self._reader.window(self._at, size - self._at)
             tag, length = self._fragment()
             if tag == SEQUENCE_END:
                 return self._at + 8
             if tag != ITEM:
                 raise self._broken_fragments(_name(tag))
             self._at += 8 + length
-            jumps += not self._reader.holds(self._at, 8)
-        return None
+        raise self._cut_pixels()
 
     def _fragment(self) -> tuple[int, int]:
         if self._reader.size_bytes - self._at < 8:
             raise self._cut_pixels()
-        window, index = self._reader.window(self._at, 8, is_jump=True)
+        window, index = self._reader.window(self._at, 8)
         group, number = _LITTLE[0].unpack_from(window, index)
         return group << 16 | number, _LITTLE[2].unpack_from(window, index + 4)[0]
 
     def _find_end_in_tail(self) -> int:
         """Find the delimiter of the pixel data from which sound elements lead to the end."""
+        for tail_bytes in (_TAIL_BYTES, _LONG_TAIL_BYTES):
+            if (end := self._find_end_in(tail_bytes)) is not None:
+                return end
+        raise self._cut_pixels()
+
+    def _find_end_in(self, tail_bytes: int) -> int | None:
         size = self._reader.size_bytes
-        tail_at = max(self._at, size - _TAIL_BYTES)
+        tail_at = max(self._at, size - tail_bytes)
         tail = self._reader.take(tail_at, size - tail_at)
         index = -1
         for _ in range(_MAX_END_CANDIDATES):
             index = tail.find(SEQUENCE_END_BYTES, index + 1)
             if index < 0:
-                break
+                return None
             end = tail_at + index + len(SEQUENCE_END_BYTES)
             if self._is_sound_from(end):
                 return end
-        raise self._cut_pixels()
+        return None
 
     def _is_sound_from(self, at: int) -> bool:
         encoding = self._opened[0].encoding

@@ -7,7 +7,7 @@ from typing import Final
 
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.formats.dicom_reader import RangeReader, RefusedError, refused
-from forebay.formats.dicom_structure import LONG_VRS, UNDEFINED, VRS
+from forebay.formats.dicom_structure import LONG_VRS, SHORT_VRS, UNDEFINED
 
 __all__ = [
     "MEDIA_SOP_CLASS",
@@ -29,8 +29,8 @@ _MAX_META_BYTES: Final = 1 << 20
 _HEADER: Final = struct.Struct("<HH2sH")
 _LENGTH: Final = struct.Struct("<I")
 
-# A preamble in which another program finds a file of its own kind. TIFF is left out: PS3.10
-# section 7.1 names it as the preamble's legitimate use.
+# A preamble in which another program finds a file of its own kind. TIFF is judged by itself
+# (dicom_tiff): PS3.10 section 7.1 names it as the preamble's legitimate use.
 _EXECUTABLE: Final = (
     (re.compile(rb"MZ"), "a Windows program"),
     (re.compile(rb"\x7fELF"), "a Linux program"),
@@ -55,8 +55,9 @@ _KNOWN_STARTS: Final = (
 
 @dataclass(slots=True)
 class FileMeta:
-    """Values of group 0002 by tag, and the offset at which the data set starts."""
+    """The preamble, values of group 0002 by tag, and the offset at which the data set starts."""
 
+    preamble: bytes = b""
     values: dict[int, bytes] = field(default_factory=dict)
     end: int = _META_START
     warnings: list[Finding] = field(default_factory=list)
@@ -72,7 +73,8 @@ def read_file_meta(reader: RangeReader, *, refuse_polyglots: bool) -> FileMeta:
     meta = FileMeta()
     start = reader.take(0, min(_META_START, reader.size_bytes)) if reader.size_bytes else b""
     _check_prefix(start)
-    if finding := _polyglot(start[:_PREAMBLE_BYTES]):
+    meta.preamble = start[:_PREAMBLE_BYTES]
+    if finding := _polyglot(meta.preamble):
         if refuse_polyglots:
             raise RefusedError(finding)
         meta.warnings.append(finding)
@@ -129,34 +131,37 @@ def _polyglot(preamble: bytes) -> Finding | None:
     return None
 
 
-def _read_elements(reader: RangeReader, meta: FileMeta) -> None:
+def _read_elements(reader: RangeReader, meta: FileMeta) -> None:  # noqa: C901 - one refusal each
     """Read the elements of group 0002, which are always explicit little endian."""
-    while reader.size_bytes - meta.end >= 8:
-        window, index = reader.window(meta.end, 8)
-        group, number, vr, length = _HEADER.unpack_from(window, index)
+    size, values, at = reader.size_bytes, meta.values, meta.end
+    window, start = reader.held()
+    while size - at >= 8:
+        if at - start + 8 > len(window):
+            window, start = reader.window(at, 8)[0], at
+        group, number, vr, length = _HEADER.unpack_from(window, at - start)
         if group != 2:
             return
-        value_at = meta.end + 8
-        if vr not in VRS:
-            raise _malformed(meta.end, "a value representation", f"bytes {vr.hex()}")
-        if vr in LONG_VRS:
-            if reader.size_bytes - meta.end < 12:
+        value_at = at + 8
+        if vr not in SHORT_VRS:
+            if vr not in LONG_VRS:
+                raise _malformed(at, "a value representation", f"bytes {vr.hex()}")
+            if size - at < 12:
                 break
-            value_at = meta.end + 12
-            (length,) = _LENGTH.unpack(reader.take(meta.end + 8, 4))
-        if length == UNDEFINED or value_at + length > _MAX_META_BYTES:
-            raise _malformed(meta.end, "a short value", f"a length of {length} bytes")
-        if value_at + length > reader.size_bytes:
-            raise _cut_off(reader.size_bytes, f"{length} bytes of value")
+            value_at = at + 12
+            (length,) = _LENGTH.unpack(reader.take(at + 8, 4))
+        end = value_at + length
+        if length == UNDEFINED or end > _MAX_META_BYTES:
+            raise _malformed(at, "a short value", f"a length of {length} bytes")
+        if end > size:
+            raise _cut_off(size, f"{length} bytes of value")
         tag = group << 16 | number
-        if tag in meta.values:
-            raise _malformed(meta.end, "each element once", "an element twice")
-        end = index + value_at - meta.end + length
-        value = window[end - length : end]
-        meta.values[tag] = value if len(value) == length else reader.take(value_at, length)
-        meta.end = value_at + length
-    if meta.end != reader.size_bytes or not meta.values:
-        raise _cut_off(reader.size_bytes, "the rest of the file meta information")
+        if tag in values:
+            raise _malformed(at, "each element once", "an element twice")
+        value = window[value_at - start : end - start]
+        values[tag] = value if len(value) == length else reader.take(value_at, length)
+        meta.end = at = end
+    if at != size or not values:
+        raise _cut_off(size, "the rest of the file meta information")
 
 
 def _check_group_length(reader: RangeReader, meta: FileMeta) -> None:

@@ -77,14 +77,14 @@ class RangeReader:
         self._start = 0
         self._next_bytes = limits.first_read_bytes
 
-    def window(self, at: int, length: int, *, is_jump: bool = False) -> tuple[bytes, int]:
+    def window(self, at: int, length: int) -> tuple[bytes, int]:
         """Return a buffer and the index in it from which at least `length` bytes from `at` stand.
 
-        The caller has made sure that the file has these bytes. A jump does not expect to read on.
+        The caller has made sure that the file has these bytes.
         """
         index = at - self._start
         if index < 0 or index + length > len(self._window):
-            self._slide(at, length, is_jump=is_jump)
+            self._slide(at, length)
             index = 0
         return self._window, index
 
@@ -101,9 +101,9 @@ class RangeReader:
         """Tell whether these bytes can be had without a request."""
         return self._start <= at and at + length <= self._start + len(self._window)
 
-    def _slide(self, at: int, length: int, *, is_jump: bool) -> None:
+    def _slide(self, at: int, length: int) -> None:
         gap = at - (self._start + len(self._window))
-        is_jump = is_jump or not -len(self._window) <= gap <= _SHORT_JUMP_BYTES
+        is_jump = not -len(self._window) <= gap <= _SHORT_JUMP_BYTES
         wanted = _JUMP_WINDOW_BYTES if is_jump and self.requests else self._next_bytes
         rest = self.size_bytes - at
         wanted = rest if rest <= _TAIL_BYTES else min(max(wanted, length), rest)

@@ -2,12 +2,16 @@
 
 import struct
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from forebay.formats.dicom_reader import DicomLimits
+from forebay.formats.dicom_run import EXPLICIT_RUN, EXPLICIT_SEQUENCE, IMPLICIT_RUN, RUN_DEPTH
 from forebay.formats.dicom_structure import (
+    ITEM,
     ITEM_BYTES,
+    ITEM_END,
     LONG_VRS,
+    SEQUENCE_END,
     SHORT_VRS,
     UNDEFINED,
     VRS,
@@ -19,25 +23,64 @@ from forebay.formats.dicom_structure import (
 
 __all__ = ["scan_plain"]
 
-_EXPLICIT: Final = struct.Struct("<HHHH").unpack_from
-_IMPLICIT: Final = struct.Struct("<HHI").unpack_from
-_ITEM: Final = struct.Struct("<II").unpack_from
-_LENGTH: Final = struct.Struct("<I").unpack_from
-# VRs as numbers, since these need no object for each element.
-_NUMBERS: Final = {int.from_bytes(vr, "little"): vr for vr in VRS}
-_NAMES: Final = {number: vr.decode("ascii") for number, vr in _NUMBERS.items()} | {0: ""}
-_SHORT: Final = frozenset(number for number, vr in _NUMBERS.items() if vr in SHORT_VRS)
-_LONG: Final = frozenset(number for number, vr in _NUMBERS.items() if vr in LONG_VRS)
-_SQ: Final = int.from_bytes(b"SQ", "little")
+
+class _ByteOrder(NamedTuple):
+    """How to read headers in one byte order; VRs and tags as numbers need no object for each."""
+
+    explicit: struct.Struct
+    implicit: struct.Struct
+    item: struct.Struct
+    length: struct.Struct
+    names: Mapping[int, str]
+    short_vrs: frozenset[int]
+    long_vrs: frozenset[int]
+    sequence_vr: int
+    item_tag: int
+    sequence_end_tag: int
+    item_end: bytes
+
+
+def _byte_order(mark: Literal["<", ">"]) -> _ByteOrder:
+    tags, vrs = struct.Struct(f"{mark}HH"), struct.Struct(f"{mark}H")
+
+    def number(vr: bytes) -> int:
+        return int(vrs.unpack(vr)[0])
+
+    def tag_bytes(tag: int) -> bytes:
+        return tags.pack(tag >> 16, tag & 0xFFFF)
+
+    def tag_number(tag: int) -> int:
+        return int(struct.unpack(f"{mark}I", tag_bytes(tag))[0])
+
+    return _ByteOrder(
+        explicit=struct.Struct(f"{mark}HHHH"),
+        implicit=struct.Struct(f"{mark}HHI"),
+        item=struct.Struct(f"{mark}II"),
+        length=struct.Struct(f"{mark}I"),
+        names={number(vr): vr.decode("ascii") for vr in VRS} | {0: ""},
+        short_vrs=frozenset(map(number, SHORT_VRS)),
+        long_vrs=frozenset(map(number, LONG_VRS)),
+        sequence_vr=number(b"SQ"),
+        item_tag=tag_number(ITEM),
+        sequence_end_tag=tag_number(SEQUENCE_END),
+        item_end=tag_bytes(ITEM_END),
+    )
+
+
+_LITTLE: Final = _byte_order("<")
+_BIG: Final = _byte_order(">")
 _PIXEL_GROUP: Final = 0x7FE0
 _LAST_BYTES: Final = 12
-_ITEM_END: Final = b"\xfe\xff\x0d\xe0"
-# Read in one, so that the group, which comes first, is the lower half.
-_ITEM_TAG: Final = 0xE000FFFE
-_SEQUENCE_END_TAG: Final = 0xE0DDFFFE
+# Elements in a run are not counted one by one, but by the bytes that one takes on average.
+_MEAN_ELEMENT_BYTES: Final = 16
 
 
-def scan_plain(  # noqa: C901, PLR0912, PLR0913, PLR0915 - calls would cost more than what they do
+# What stands open: whether it is a sequence, its end, the last place where a header fits, whether
+# a delimiter ends it, and whether its elements have VRs. Places are those in the window.
+_Frame: TypeAlias = tuple[bool, int, int, bool, bool]
+
+
+def scan_plain(  # noqa: PLR0913 - the state of a walk
     window: bytes,
     at: int,
     *,
@@ -60,140 +103,300 @@ def scan_plain(  # noqa: C901, PLR0912, PLR0913, PLR0915 - calls would cost more
         opened: the containers around `at`, the data set first; changed in place.
         walk: what was found so far, at least one element; changed in place.
         wanted: tags to note, True where the value is to be kept.
-        limits: bounds; none is exceeded.
+        limits: bounds; none is exceeded by more than a window holds.
 
     Returns:
         Where in the window the first thing stands that is not plain.
     """
-    if at < 0 or opened[-1].kind is Container.FRAGMENTS or not opened[0].encoding.is_little_endian:
+    encoding = opened[0].encoding
+    # An element of unknown VR may hold implicit little endian in any data set.
+    is_mixed = opened[-1].encoding.is_little_endian != encoding.is_little_endian
+    if at < 0 or opened[-1].kind is Container.FRAGMENTS or is_mixed:
         return at
-    ready = len(window) - _LAST_BYTES
-    # The containers around the innermost, in offsets of the window; that one is in variables.
-    around = [
-        (
-            each.kind is Container.SEQUENCE,
-            each.end - start,
-            min(ready, each.end - start - 8),
-            each.is_undefined,
-            each.encoding.is_explicit,
-        )
-        for each in opened
-    ]
-    is_sequence, end, last, is_undefined, is_explicit = around.pop()
-    max_depth, max_value_bytes = limits.max_depth, limits.max_value_bytes
-    max_sequence_bytes = limits.max_sequence_bytes
-    values, last_tag = walk.values, walk.last_tag
-    new, names, held = tuple.__new__, _NAMES, len(window)
-    explicit_header, item_header, short_vrs = _EXPLICIT, _ITEM, _SHORT
-    for left in range(limits.max_elements - walk.elements, 0, -1):  # noqa: B007 - used behind it
-        if at > last:
-            while at == end and around and not is_undefined:
-                is_sequence, end, last, is_undefined, is_explicit = around.pop()
+    return _Scan(window, start, opened=opened, walk=walk, wanted=wanted, limits=limits).run(at)
+
+
+class _Scan:
+    """One pass over a window; its loops keep what they need in local variables, for speed."""
+
+    def __init__(  # noqa: PLR0913 - as above
+        self,
+        window: bytes,
+        start: int,
+        *,
+        opened: list[Open],
+        walk: DataSetWalk,
+        wanted: Mapping[int, bool],
+        limits: DicomLimits,
+    ) -> None:
+        self._window = window
+        self._start = start
+        self._opened = opened
+        self._walk = walk
+        self._wanted = wanted
+        self._limits = limits
+        is_little = opened[0].encoding.is_little_endian
+        self._order = _LITTLE if is_little else _BIG
+        self._deepest_run = limits.max_depth - RUN_DEPTH if is_little else 0
+        self._run_bytes = 0
+        # Behind this place a header may be cut by the end of the window.
+        self._ready = len(window) - _LAST_BYTES
+        self._frames: list[_Frame] = [
+            (
+                each.kind is Container.SEQUENCE,
+                each.end - start,
+                min(self._ready, each.end - start - 8),
+                each.is_undefined,
+                each.encoding.is_explicit,
+            )
+            for each in opened
+        ]
+
+    def run(self, at: int) -> int:
+        """Scan from a place in the window, and return where the first thing not plain stands."""
+        if len(self._frames) == 1:
+            at = self._scan_top_level(at)
+            if len(self._frames) == 1:
+                return at
+        while len(self._frames) > 1:
+            at = self._scan_nested(at)
+            if len(self._frames) > 1:
+                break
+            at = self._scan_top_level(at)
+        if len(self._frames) > 1 or len(self._opened) > 1:
+            self._return_containers()
+        return at
+
+    def _scan_top_level(self, at: int) -> int:  # noqa: C901, PLR0912, PLR0915 - calls would cost more than what they do
+        """Take elements of the data set up to a sequence, which is opened."""
+        window, walk, wanted, order = self._window, self._walk, self._wanted, self._order
+        _, end, last, _, is_explicit = self._frames[0]
+        explicit_header, short_vrs, names = order.explicit.unpack_from, order.short_vrs, order.names
+        max_value_bytes, held = self._limits.max_value_bytes, len(window)
+        values, last_tag, new = walk.values, walk.last_tag, tuple.__new__
+        budget = self._limits.max_elements - walk.elements
+        for taken in range(budget):  # noqa: B007 - used behind it
             if at > last:
                 break
-        if is_sequence:
-            tag, length = item_header(window, at)
-            if tag == _ITEM_TAG and len(around) < max_depth:
-                around.append((True, end, last, is_undefined, is_explicit))
-                at += 8
-                is_sequence, is_undefined = False, True
-                if length != UNDEFINED:
-                    is_undefined = False
-                    if at + length > end:
-                        at -= 8
-                        is_sequence, end, last, is_undefined, is_explicit = around.pop()
-                        break
-                    end = at + length
-                    last = ready if ready < end - 8 else end - 8  # noqa: FURB136 - thrice as fast
-            elif tag == _SEQUENCE_END_TAG and is_undefined:
-                is_sequence, end, last, is_undefined, is_explicit = around.pop()
-                at += 8
-            else:
-                break
-            continue
-        header, opens = 8, False
-        if is_explicit:
-            group, number, vr, length = explicit_header(window, at)
-            if vr in short_vrs and group < _PIXEL_GROUP:
-                # Four of five elements end here.
-                after = at + 8 + length
-                if after > end:
-                    break
-                if not around:
+            if is_explicit:
+                group, number, vr, length = explicit_header(window, at)
+                if vr in short_vrs and group < _PIXEL_GROUP:
+                    # Four of five elements end here.
+                    after = at + 8 + length
                     tag = group << 16 | number
-                    if tag <= last_tag:
+                    if after > end or tag <= last_tag:
                         break
                     if tag in wanted:
                         if length > max_value_bytes or after > held or not wanted[tag]:
                             break
                         values[tag] = new(RawValue, (names[vr], window[at + 8 : after]))
                     last_tag = tag
-                at = after
-                continue
-            is_known = vr in _LONG
-            if is_known:
-                header = 12
-                # The window has these four bytes; if the container has not, it is overrun.
-                (length,) = _LENGTH(window, at + 8)
-                opens = vr == _SQ and length >= 8
-        else:
-            group, number, length = _IMPLICIT(window, at)
-            vr, is_known = 0, True
-            opens = length >= 8 and (
-                length == UNDEFINED or (not group & 1 and window[at + 8 : at + 12] == ITEM_BYTES)
-            )
-        if group >= _PIXEL_GROUP or not is_known:
-            if not is_undefined or not around or window[at : at + 4] != _ITEM_END:
-                break
-            is_sequence, end, last, is_undefined, is_explicit = around.pop()
-            at += 8
-            continue
-        after = at + header + length
-        if length == UNDEFINED:
-            if not opens or len(around) >= max_depth:
-                break
-        elif after > end:
-            break
-        elif opens and length > max_sequence_bytes:
-            opens = False
-        if not around:
+                    at = after
+                    continue
+                if vr not in order.long_vrs:
+                    break
+                # The window has these four bytes; if the file has not, it is overrun.
+                (length,) = order.length.unpack_from(window, at + 8)
+                value_at = at + 12
+                opens = vr == order.sequence_vr and self._opens(value_at, length, end)
+            else:
+                group, number, length = order.implicit.unpack_from(window, at)
+                vr, value_at = 0, at + 8
+                opens = self._is_implicit_sequence(group, value_at, length, end)
             tag = group << 16 | number
-            if tag <= last_tag:
+            if tag <= last_tag or group >= _PIXEL_GROUP:
+                break
+            after = value_at + length
+            if not opens and (after > end or length == UNDEFINED):
                 break
             if tag in wanted:
-                if not wanted[tag] or opens:
+                if opens or not wanted[tag]:
                     walk.tags.add(tag)
                 elif length > max_value_bytes or after > held:
                     break
                 else:
-                    values[tag] = new(RawValue, (names[vr], window[at + header : after]))
+                    values[tag] = new(RawValue, (names[vr], window[value_at:after]))
             last_tag = tag
-        if not opens:
-            at = after
-            continue
-        if len(around) >= max_depth:
-            break
-        at += header
-        around.append((False, end, last, is_undefined, is_explicit))
-        is_sequence = True
-        if length == UNDEFINED:
-            is_undefined = True
+            at = self._open(value_at, length) if opens else after
+            if len(self._frames) > 1:
+                break
         else:
-            is_undefined, end = False, after
-            last = ready if ready < end - 8 else end - 8  # noqa: FURB136 - as above
-    else:
-        left = 0
-    around.append((is_sequence, end, last, is_undefined, is_explicit))
-    encodings = {each.encoding.is_explicit: each.encoding for each in opened}
-    opened[1:] = [
-        Open(
-            Container.SEQUENCE if is_sequence else Container.ITEM,
-            start + end,
-            is_open,
-            encodings[is_explicit],
+            taken = budget
+        walk.last_tag = last_tag
+        self._count(taken)
+        return at
+
+    def _scan_nested(self, at: int) -> int:  # noqa: C901, PLR0912, PLR0915 - as above
+        """Take items and what is in them up to the end of the outermost sequence."""
+        window, frames, order, held = self._window, self._frames, self._order, len(self._window)
+        item_header, item_tag = order.item.unpack_from, order.item_tag
+        max_depth, deepest_run, ready = self._limits.max_depth, self._deepest_run, self._ready
+        max_sequence_bytes = self._limits.max_sequence_bytes
+        is_sequence, end, last, is_undefined, is_explicit = frames[-1]
+        budget = self._limits.max_elements - self._walk.elements
+        for taken in range(budget):  # noqa: B007 - used behind it
+            if at > last:
+                if at != end or is_undefined:
+                    break
+            elif is_sequence:
+                tag, length = item_header(window, at)
+                if tag == item_tag and len(frames) <= max_depth:
+                    is_undefined = length == UNDEFINED
+                    if not is_undefined:
+                        if at + 8 + length > end:
+                            break
+                        end = at + 8 + length
+                        last = ready if ready < end - 8 else end - 8  # noqa: FURB136 - for speed
+                    at += 8
+                    is_sequence = False
+                    frames.append((False, end, last, is_undefined, is_explicit))
+                    continue
+                if tag != order.sequence_end_tag or not is_undefined:
+                    break
+                at += 8
+            else:
+                has_runs = len(frames) < deepest_run
+                run = EXPLICIT_RUN if is_explicit else IMPLICIT_RUN
+                if has_runs:
+                    run_end = run(window, at, end).end()
+                    self._run_bytes += run_end - at
+                    at = run_end
+                    if at > last:
+                        continue
+                if is_undefined and window[at : at + 4] == order.item_end:
+                    at += 8
+                else:
+                    if is_explicit:
+                        group, _, vr, length = order.explicit.unpack_from(window, at)
+                        value_at = at + 8
+                        opens = False
+                        if vr in order.long_vrs:
+                            (length,) = order.length.unpack_from(window, value_at)
+                            value_at = at + 12
+                            opens = vr == order.sequence_vr and length >= 8
+                        elif vr not in order.short_vrs:
+                            break
+                    else:
+                        group, _, length = order.implicit.unpack_from(window, at)
+                        value_at = at + 8
+                        opens = length == UNDEFINED or (
+                            not group & 1
+                            and length >= 8
+                            and window[value_at : value_at + 4] == ITEM_BYTES
+                        )
+                    after = value_at + length
+                    if group >= _PIXEL_GROUP:
+                        break
+                    if length == UNDEFINED:
+                        if not opens or len(frames) > max_depth:
+                            break
+                        at = value_at
+                        is_sequence = is_undefined = True
+                        frames.append((True, end, last, True, is_explicit))
+                        continue
+                    if after > end:
+                        break
+                    if not opens or length > max_sequence_bytes:
+                        at = after
+                        continue
+                    if len(frames) > max_depth:
+                        break
+                    # Most sequences have one item, and that is one run.
+                    at = value_at
+                    if has_runs and after <= held:
+                        while at <= after - 8:
+                            tag, length = item_header(window, at)
+                            item_end = at + 8 + length
+                            if (
+                                tag != item_tag
+                                or item_end > after
+                                or run(window, at + 8, item_end).end() != item_end
+                            ):
+                                break
+                            at = item_end
+                        self._run_bytes += at - value_at
+                        if at == after:
+                            continue
+                    is_sequence, is_undefined, end = True, False, after
+                    last = ready if ready < end - 8 else end - 8  # noqa: FURB136 - for speed
+                    frames.append((True, end, last, False, is_explicit))
+                    continue
+            frames.pop()
+            is_sequence, end, last, is_undefined, is_explicit = frames[-1]
+            if len(frames) == 1:
+                break
+        else:
+            taken = budget
+        self._count(taken)
+        return at
+
+    def _is_implicit_sequence(self, group: int, at: int, length: int, end: int) -> bool:
+        """Tell whether an element without VR is a sequence: only its content says so."""
+        if length == UNDEFINED:
+            return True
+        is_private = group & 1
+        return (
+            not is_private
+            and self._window[at : at + 4] == ITEM_BYTES
+            and self._opens(at, length, end)
         )
-        for is_sequence, end, _, is_open, is_explicit in around[1:]
-    ]
-    walk.last_tag = last_tag
-    walk.elements = limits.max_elements - left
-    return at
+
+    def _opens(self, at: int, length: int, end: int) -> bool:
+        """Tell whether to go into a sequence: it is not empty, and not too long."""
+        if length == UNDEFINED:
+            return True
+        return 8 <= length <= self._limits.max_sequence_bytes and at + length <= end
+
+    def _open(self, at: int, length: int) -> int:
+        """Open the sequence whose first item stands at a place, and return where to go on.
+
+        When nothing but runs is in its items, that is behind the sequence.
+        """
+        _, end, last, _, is_explicit = self._frames[-1]
+        is_undefined = length == UNDEFINED
+        if is_undefined:
+            has_runs = is_explicit and len(self._frames) < self._deepest_run
+            if has_runs and (sequence := EXPLICIT_SEQUENCE(self._window, at, end)):
+                self._run_bytes += sequence.end() - at
+                return sequence.end()
+        else:
+            end = at + length
+            last = min(self._ready, end - 8)
+            at = self._step_over_items(at, end, is_explicit=is_explicit)
+        if is_undefined or at < end:
+            self._frames.append((True, end, last, is_undefined, is_explicit))
+        return at
+
+    def _step_over_items(self, at: int, end: int, *, is_explicit: bool) -> int:
+        """Return where the first item stands that is not one run, or the end of the sequence."""
+        window, header, item_tag = self._window, self._order.item.unpack_from, self._order.item_tag
+        if end > len(window) or len(self._frames) >= self._deepest_run:
+            return at
+        run = EXPLICIT_RUN if is_explicit else IMPLICIT_RUN
+        items_at = at
+        while at <= end - 8:
+            tag, length = header(window, at)
+            item_end = at + 8 + length
+            if tag != item_tag or item_end > end or run(window, at + 8, item_end).end() != item_end:
+                break
+            at = item_end
+        self._run_bytes += at - items_at
+        return at
+
+    def _count(self, taken: int) -> None:
+        """Count elements taken one by one and, by their bytes, those in runs."""
+        self._walk.elements += taken + self._run_bytes // _MEAN_ELEMENT_BYTES
+        self._run_bytes = 0
+
+    def _return_containers(self) -> None:
+        """Bring the walker's containers up to date."""
+        encodings = {each.encoding.is_explicit: each.encoding for each in self._opened}
+        self._opened[1:] = [
+            Open(
+                Container.SEQUENCE if is_sequence else Container.ITEM,
+                self._start + end,
+                is_undefined,
+                encodings[is_explicit],
+            )
+            for is_sequence, end, _, is_undefined, is_explicit in self._frames[1:]
+        ]

@@ -125,26 +125,26 @@ class ValueDecoder:
     def decode(self, wanted: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
         """Return str, int, float or lists of these, by keyword; without absent and empty ones."""
         decoded: dict[str, Any] = {}
-        values = self._values
+        get = self._values.get
         for keyword, (tag, default_vr) in wanted.items():
-            if tag not in values:
+            found = get(tag)
+            if found is None:
                 continue
-            vr, raw = values[tag]
+            vr, raw = found
             if vr in _UNKNOWN:
                 vr = default_vr
-            # Nearly every value is one, and of printable ASCII only, so that it needs no repair.
-            if (
-                vr in _PLAIN
-                and raw.isascii()
-                and (text := raw.decode("ascii").strip("\0 ")).isprintable()
-                and "\\" not in text
-            ):
-                value = text if vr in _AS_IT_IS else self._single(keyword, text, vr)
-                if value != "":
-                    decoded[keyword] = value
-            elif vr == "US" and len(raw) == 2:
+            if vr == "US" and len(raw) == 2:
                 decoded[keyword] = int.from_bytes(raw, self._byte_order)
-            elif (value := self._value(keyword, raw, vr)) not in _NOTHING:
+                continue
+            # Nearly every value is one, and of printable ASCII only, so that it needs no repair.
+            if vr in _PLAIN and raw.isascii():
+                text = raw.decode("ascii").strip("\0 ")
+                if text.isprintable() and "\\" not in text:
+                    value = text if vr in _AS_IT_IS else self._single(keyword, text, vr)
+                    if value != "":
+                        decoded[keyword] = value
+                    continue
+            if (value := self._value(keyword, raw, vr)) not in _NOTHING:
                 decoded[keyword] = value
         return decoded
 
@@ -205,6 +205,9 @@ class ValueDecoder:
             self.suspect.append(keyword)
 
     def _texts(self, keyword: str, value: bytes, vr: str) -> list[str]:
+        if value.isascii() and b"\x1b" not in value:
+            text = value.decode("ascii")
+            return [text] if vr in _SINGLE else text.split("\\")
         if vr in _SINGLE:
             return [self._text(keyword, value, vr)]
         if vr in _TEXT and not self._is_split_safe():
@@ -296,11 +299,13 @@ def _parse_decimal(text: str) -> float:
 
 
 def _is_date(text: str) -> bool:
+    is_plain = len(text) == 8 and text.isdecimal() and text.isascii() and text >= "0001"
+    # No month is shorter than 28 days.
+    if is_plain and "01" <= text[4:6] <= "12" and "01" <= text[6:] <= "28":
+        return True
     match = _DATE.fullmatch(text)
     if match is None:
         return False
-    if match[1] > "0000" and "01" <= match[2] <= "12" and "01" <= match[3] <= "28":
-        return True
     try:
         date(int(match[1]), int(match[2]), int(match[3]))
     except ValueError:
