@@ -761,6 +761,32 @@ def test_attributes_of_queries_and_classification_are_in_the_record() -> None:
     assert record.subject == QIDO_SUBJECT
 
 
+@pytest.mark.parametrize("has_undefined_lengths", [False, True])
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]
+)
+def test_requests_are_read_from_the_items_of_their_sequence(
+    syntax: str, has_undefined_lengths: bool
+) -> None:
+    protocol = Dataset()
+    protocol.CodeValue = "NOT-A-REQUEST"
+    requests = []
+    for number in range(2):
+        request = Dataset()
+        request.ScheduledProcedureStepID = f"STEP{number}"
+        request.RequestedProcedureID = f"PROCEDURE{number}"
+        request.ScheduledProtocolCodeSequence = [protocol]
+        request.is_undefined_length_sequence_item = has_undefined_lengths
+        requests.append(request)
+    dataset = any_dataset(RequestAttributesSequence=requests)
+    dataset[0x00400275].is_undefined_length = has_undefined_lengths
+    inspection = inspect(any_file(syntax=syntax, dataset=dataset))
+    assert accepted(inspection).attributes["RequestAttributesSequence"] == [
+        {"ScheduledProcedureStepID": "STEP0", "RequestedProcedureID": "PROCEDURE0"},
+        {"ScheduledProcedureStepID": "STEP1", "RequestedProcedureID": "PROCEDURE1"},
+    ]
+
+
 @pytest.mark.parametrize("frame_bytes,count", [(40_000, 9), (300_000, 4), (9_000, 60)])
 @pytest.mark.parametrize("has_bot", [True, False])
 def test_end_of_compressed_pixels_costs_a_request_and_one_for_a_large_last_frame(

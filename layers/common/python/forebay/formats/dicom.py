@@ -30,7 +30,7 @@ from forebay.formats.dicom_structure import (
     Encoding,
 )
 from forebay.formats.dicom_tiff import judge_tiff
-from forebay.formats.dicom_values import ATTRIBUTES, IDENTITY, SUBJECT, ValueDecoder
+from forebay.formats.dicom_values import ATTRIBUTES, IDENTITY, SEQUENCES, SUBJECT, ValueDecoder
 from forebay.formats.source import BytesSource
 
 __all__ = ["DicomLimits", "inspect_dicom"]
@@ -85,6 +85,7 @@ _FLOAT_BITS: Final = {FLOAT_PIXELS: 32, DOUBLE_PIXELS: 64}
 _NOTED: Final = (_DIRECTORY_RECORDS, *(tag for _, tag, _ in _CONTENT_TAGS))
 _KEPT: Final = (
     *(tag for tag, _ in (*ATTRIBUTES.values(), *SUBJECT.values())),
+    *(tag for tag, _ in SEQUENCES.values()),
     *IDENTITY.values(),
     _PIXEL_URL,
 )
@@ -132,6 +133,9 @@ def _inspect(
     identity = {keyword: decoder.uid(tag) for keyword, tag in IDENTITY.items()}
     warnings = [*meta.warnings, *_judge_identity(identity, meta)]
     attributes = decoder.decode(ATTRIBUTES)
+    for keyword, (tag, parts) in SEQUENCES.items():
+        if items := decoder.decode_items(walk.items.get(tag, ()), parts):
+            attributes[keyword] = items
     subject = {keyword: _as_text(each) for keyword, each in decoder.decode(SUBJECT).items()}
     warnings += _judge_content(walk, identity["SOPClassUID"] or "", attributes)
     warnings += _judge_values(walk, decoder)

@@ -42,6 +42,10 @@ _LONG_TAIL_BYTES: Final = 64 << 10
 # To read this much takes less time than one request more.
 _LAST_FRAGMENTS_BYTES: Final = 128 << 10
 _MAX_END_CANDIDATES: Final = 64
+# Of a sequence that is kept: data set, sequence, item; nobody requests a hundred procedures.
+_IN_AN_ITEM: Final = 3
+_MAX_ITEMS: Final = 100
+_MAX_ITEM_VALUE_BYTES: Final = 64
 _MAX_ZERO_PADDING_BYTES: Final = 64 << 10
 
 
@@ -55,7 +59,8 @@ def walk_data_set(
 ) -> DataSetWalk:
     """Walk a data set from `start` to the end of the file; raises RefusedError.
 
-    `wanted` says of which elements the presence is noted, and True where the value is kept.
+    `wanted` says of which elements the presence is noted, and True where the value is kept; of a
+    sequence, the short values in its items.
     """
     return _Walker(reader, start, encoding, wanted=wanted, limits=limits).run()
 
@@ -75,13 +80,16 @@ class _Walker:
         self._limits = limits
         self._start = start
         self._is_resumed = False
+        self._items: list[dict[int, RawValue]] | None = None
         self._at = start
         self._walk = DataSetWalk()
         self._opened = [Open(Container.DATA_SET, reader.size_bytes, False, encoding)]
 
     def run(self) -> DataSetWalk:
         while self._opened:
-            if self._walk.last_tag:
+            if len(self._opened) == 1:
+                self._items = None
+            if self._walk.last_tag and self._items is None:
                 self._scan()
             top = self._opened[-1]
             if self._at == top.end and not top.is_undefined:
@@ -132,8 +140,17 @@ class _Walker:
                 at=self._at,
                 expected=f"at most {self._limits.max_depth} levels",
             )
+        if self._items is not None and len(self._opened) == _IN_AN_ITEM - 1:
+            self._take_item()
         parent_end = self._opened[-1].end
         self._opened.append(Open(kind, parent_end if end is None else end, end is None, encoding))
+
+    def _take_item(self) -> None:
+        """Begin the values of the next item; after so many, go on at speed without more."""
+        if self._items is not None and len(self._items) < _MAX_ITEMS:
+            self._items.append({})
+        else:
+            self._items = None
 
     def _element(self, top: Open) -> None:
         tags, shorts, longs = _LITTLE if top.encoding.is_little_endian else _BIG
@@ -165,11 +182,24 @@ class _Walker:
             self._overrun(tag, length, top)
         elif self._is_sequence(tag, vr, value_at, length):
             self._at = value_at
-            self._push(Container.SEQUENCE, value_at + length, top.encoding)
+            self._open_sequence(tag, value_at + length, top.encoding)
         else:
             if is_top_level:
                 self._keep(tag, vr, value_at, length)
+            elif self._items and len(self._opened) == _IN_AN_ITEM:
+                self._keep_in_item(self._items[-1], tag, vr, value_at, length)
             self._at = value_at + length
+
+    def _open_sequence(self, tag: int, end: int | None, encoding: Encoding) -> None:
+        if len(self._opened) == 1 and self._wanted.get(tag):
+            self._items = self._walk.items[tag] = []
+        self._push(Container.SEQUENCE, end, encoding)
+
+    def _keep_in_item(
+        self, item: dict[int, RawValue], tag: int, vr: bytes, value_at: int, length: int
+    ) -> None:
+        if length <= _MAX_ITEM_VALUE_BYTES:
+            item[tag] = RawValue(vr.decode("ascii"), self._reader.take(value_at, length))
 
     def _require_vr(self, vr: bytes, top: Open) -> None:
         if vr in LONG_VRS:
@@ -265,10 +295,10 @@ class _Walker:
             return
         self._at = value_at
         if vr in (b"", b"SQ"):
-            self._push(Container.SEQUENCE, None, top.encoding)
+            self._open_sequence(tag, None, top.encoding)
         elif vr == b"UN":
             # PS3.5 section 6.2.2 note 4: such a value is a sequence in implicit little endian.
-            self._push(Container.SEQUENCE, None, IMPLICIT_LITTLE)
+            self._open_sequence(tag, None, IMPLICIT_LITTLE)
         elif vr in (b"OB", b"OW"):
             self._push(Container.FRAGMENTS, None, top.encoding)
         else:

@@ -210,9 +210,9 @@ class _Scan:
             if not opens and (after > end or length == UNDEFINED):
                 break
             if tag in wanted:
-                if opens or not wanted[tag]:
+                if not wanted[tag]:
                     walk.tags.add(tag)
-                elif length > max_value_bytes or after > held:
+                elif opens or length > max_value_bytes or after > held:
                     break
                 else:
                     values[tag] = new(RawValue, (names[vr], window[value_at:after]))

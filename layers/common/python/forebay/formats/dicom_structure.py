@@ -77,6 +77,7 @@ class DataSetWalk:
     """What a walk over a data set found; `tags` holds at least those it was asked to note."""
 
     values: dict[int, RawValue] = field(default_factory=dict)
+    items: dict[int, list[dict[int, RawValue]]] = field(default_factory=dict)
     tags: set[int] = field(default_factory=set)
     oversized: list[int] = field(default_factory=list)
     pixels: PixelData | None = None

@@ -4,13 +4,20 @@ import math
 import re
 import struct
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, Final, Literal
 
 from forebay.formats.dicom_structure import RawValue
 
-__all__ = ["ATTRIBUTES", "IDENTITY", "PIXEL_ATTRIBUTES", "SUBJECT", "ValueDecoder"]
+__all__ = [
+    "ATTRIBUTES",
+    "IDENTITY",
+    "PIXEL_ATTRIBUTES",
+    "SEQUENCES",
+    "SUBJECT",
+    "ValueDecoder",
+]
 
 IDENTITY: Final = {
     "SOPClassUID": 0x00080016,
@@ -82,6 +89,17 @@ ATTRIBUTES: Final = {
 }
 """What a catalog and QIDO-RS (PS3.18 section 10.6) need, with the VR for implicit encoding."""
 
+SEQUENCES: Final = {
+    "RequestAttributesSequence": (
+        0x00400275,
+        {
+            "ScheduledProcedureStepID": (0x00400009, "SH"),
+            "RequestedProcedureID": (0x00401001, "SH"),
+        },
+    ),
+}
+"""The same for sequences, with what is needed of their items."""
+
 _SINGLE: Final = frozenset({"LT", "ST", "UR", "UT"})
 _TEXT: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
@@ -147,6 +165,22 @@ class ValueDecoder:
             if (value := self._value(keyword, raw, vr)) not in _NOTHING:
                 decoded[keyword] = value
         return decoded
+
+    def decode_items(
+        self,
+        items: Iterable[Mapping[int, RawValue]],
+        wanted: Mapping[str, tuple[int, str]],
+    ) -> list[dict[str, Any]]:
+        """Return the same for each item of a sequence; without items that have none of it."""
+        outside, decoded = self._values, []
+        charset = {tag: outside[tag] for tag in (_CHARACTER_SET,) if tag in outside}
+        try:
+            for item in items:
+                self._values = charset | dict(item)
+                decoded.append(self.decode(wanted))
+        finally:
+            self._values = outside
+        return [each for each in decoded if each]
 
     def uid(self, tag: int) -> str | None:
         """Return a UID as it stands, without padding; None when absent."""
