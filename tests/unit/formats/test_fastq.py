@@ -2,6 +2,8 @@ import gzip
 import hashlib
 import random
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from typing import Never
@@ -91,6 +93,26 @@ def test_statistics_are_those_of_a_plain_count() -> None:
     assert record.q30_fraction == pytest.approx(sum(q >= 63 for q in qualities) / len(bases))
     assert record.quality_encoding == "phred33"
     assert record.compression == "none"
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [[150] * 40, [0, 150, 7, 150, 1], [600] * 5, [3000, 20, 700], [36]],
+    ids=["even", "uneven", "long", "long and short", "one"],
+)
+@pytest.mark.parametrize("chunk_bytes", [97, 1 << 20])
+def test_quality_by_cycle_is_the_mean_of_a_plain_count(
+    lengths: list[int], chunk_bytes: int
+) -> None:
+    chance = random.Random(3)  # noqa: S311 - test data
+    reads = [bytes(chance.choices(b"!#,:FJ~", k=length)) for length in lengths]
+    text = b"".join(b"@r%d\n%b\n+\n%b\n" % (n, b"A" * len(q), q) for n, q in enumerate(reads))
+    found = accepted(inspect(text, name="x.fastq", chunk_bytes=chunk_bytes)).extra
+    expected = []
+    for cycle in range(min(max(lengths), fastq_records.MAX_CYCLES)):
+        scores = [q[cycle] - 33 for q in reads if len(q) > cycle]
+        expected.append(round(sum(scores) / len(scores), 2))
+    assert found["quality_by_cycle"] == pytest.approx(expected, abs=0.011)
 
 
 def test_digests_are_of_the_stored_bytes() -> None:
@@ -446,6 +468,11 @@ def test_upper_case_bases_are_told_from_all_other_characters() -> None:
         assert fastq_records._are_upper_bases(letters) == (code in b"ACGTN"), code
         if code in b"ACGTN":
             assert fastq_records._count_upper_bases(letters) == counts
+
+
+def test_numpy_is_not_loaded_before_there_is_text_to_look_at() -> None:
+    program = "import sys, forebay.formats.fastq; sys.exit('numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_content_digest_is_that_of_crcs_which_anyone_can_compute() -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from isal import isal_zlib
 
 from forebay.domain.findings import Finding, ReasonCode
+from forebay.formats import gzipped
 from forebay.formats.gzipped import BGZF_EOF, Inflater
 
 TEXT = b"".join(b"line %d\n" % (n * n * 7919) for n in range(300))
@@ -57,6 +58,51 @@ def test_bgzf_is_recognised_and_inflated(chunk_bytes: int) -> None:
     assert inflater.finding is None
     assert text == TEXT
     assert inflater.is_bgzf
+
+
+def one_by_one(data: bytes, *, chunk_bytes: int) -> tuple[bytes, Inflater]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gzipped, "_whole_blocks", lambda _data, at, _limit: (at, 0, 0))
+        return inflate(data, chunk_bytes=chunk_bytes)
+
+
+BLOCKS = st.one_of(
+    st.binary(max_size=300).map(bgzf_block),
+    st.sampled_from([BGZF_EOF, MEMBER, b"\0" * 30, bgzf_block(TEXT)[:-4] + b"\xff\xff\0\0"]),
+)
+
+
+@given(
+    blocks=st.lists(BLOCKS, max_size=8),
+    damage=st.none() | st.tuples(st.integers(0, 4000), st.integers(1, 255)),
+    chunk_bytes=st.integers(1, 3000),
+)
+def test_runs_of_blocks_and_single_blocks_tell_the_same(
+    blocks: list[bytes], damage: tuple[int, int] | None, chunk_bytes: int
+) -> None:
+    data = bytearray(b"".join(blocks))
+    if damage and data:
+        data[damage[0] % len(data)] ^= damage[1]
+    text, inflater = inflate(bytes(data), chunk_bytes=chunk_bytes)
+    expected, other = one_by_one(bytes(data), chunk_bytes=chunk_bytes)
+    assert (text, inflater.finding) == (expected, other.finding)
+    assert (inflater.members, inflater.is_bgzf) == (other.members, other.is_bgzf)
+
+
+def test_runs_of_blocks_are_inflated_in_one_piece_of_bounded_size() -> None:
+    sizes = [len(text) for text in Inflater(output_bytes=2500).feed(BGZF)]
+    assert set(sizes[:-1]) == {2000}
+    assert sum(sizes) == len(TEXT)
+
+
+def test_damaged_block_in_a_run_is_named_by_its_offset() -> None:
+    block = bgzf_block(TEXT)
+    damaged = bytearray(block)
+    damaged[40] ^= 1
+    text, inflater = inflate(block * 3 + bytes(damaged) + block + BGZF_EOF)
+    assert found(inflater).code is ReasonCode.GZIP_CORRUPT
+    assert found(inflater).position == f"byte {3 * len(block)}"
+    assert text == TEXT * 3
 
 
 def test_output_pieces_are_bounded_however_well_the_input_compresses() -> None:

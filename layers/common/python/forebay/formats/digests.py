@@ -13,7 +13,7 @@ from typing import Any, Final, Self, TypeVar
 
 from forebay.domain.integrity import DIGEST_BYTES, Algorithm, Digest, Witness
 
-__all__ = ["MultiDigest", "WorkerThread", "can_compute", "digest_chunks"]
+__all__ = ["MultiDigest", "SharedDigest", "WorkerThread", "can_compute", "digest_chunks"]
 
 Data = TypeVar("Data")
 
@@ -33,7 +33,7 @@ _SLOWNESS: Final = (
 
 # Handing a chunk to another thread costs about as much as hashing this many bytes.
 _WORTH_A_THREAD_BYTES: Final = 32 << 10
-_QUEUED_CALLS: Final = 2
+_QUEUED_CALLS: Final = 3
 
 
 class MultiDigest:
@@ -77,16 +77,39 @@ class MultiDigest:
         )
 
 
+class SharedDigest:
+    """Several digests in two parts of about equal work, for two threads: the slowest, and the rest.
+
+    Both parts must be fed with the whole stream.
+    """
+
+    def __init__(self, algorithms: Collection[Algorithm]) -> None:
+        slowest = max(algorithms, key=_SLOWNESS.index, default=None)
+        self.slowest = MultiDigest([slowest] if slowest else [])
+        self.others = MultiDigest([each for each in algorithms if each is not slowest])
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the stream."""
+        return self.slowest.size_bytes
+
+    def digests(self) -> tuple[Digest, ...]:
+        """Return the digests so far, in the order of `Algorithm`."""
+        found = {each.algorithm: each for each in self.slowest.digests() + self.others.digests()}
+        return tuple(found[each] for each in Algorithm if each in found)
+
+
 class WorkerThread:
     """Runs calls that take data in order on one thread, at most `queued` calls behind.
 
     hashlib, isal and numpy release the interpreter lock, so such work overlaps with reading on. The
-    thread starts with the first data that is worth it, and never on a single processor; leaving the
-    context waits for it. Calls are to be submitted by one thread.
+    thread starts with the first data that is worth it, and only where the process may use as many
+    `processors`; leaving the context waits for it. Calls are to be submitted by one thread.
     """
 
-    def __init__(self, name: str, *, queued: int = _QUEUED_CALLS) -> None:
+    def __init__(self, name: str, *, processors: int = 2, queued: int = _QUEUED_CALLS) -> None:
         self._name = name
+        self._has_processor = _processors() >= processors
         self._queue: queue.Queue[Callable[[], object] | None] = queue.Queue(queued)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -94,7 +117,7 @@ class WorkerThread:
     def submit(self, call: Callable[[Data], object], data: Data, *, size_bytes: int) -> None:
         """Call `call(data)` soon, after every call submitted before."""
         if self._thread is None:
-            if size_bytes < _WORTH_A_THREAD_BYTES or _processors() == 1:
+            if size_bytes < _WORTH_A_THREAD_BYTES or not self._has_processor:
                 call(data)
                 return
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -140,20 +163,13 @@ def _processors() -> int:
 def digest_chunks(
     chunks: Iterable[bytes], algorithms: Collection[Algorithm]
 ) -> tuple[tuple[Digest, ...], int]:
-    """Return the digests of a stream, vouched for by Forebay, and its size in bytes.
-
-    The slowest algorithm has a thread of its own, the others share one.
-    """
-    slowest = max(algorithms, key=_SLOWNESS.index, default=None)
-    alone = MultiDigest([slowest] if slowest else [])
-    others = MultiDigest([each for each in algorithms if each is not slowest])
-    with WorkerThread("forebay-hash-1") as first, WorkerThread("forebay-hash-2") as second:
+    """Return the digests of a stream, vouched for by Forebay, and its size in bytes."""
+    digest = SharedDigest(algorithms)
+    with WorkerThread("hash-1") as first, WorkerThread("hash-2") as second:
         for chunk in chunks:
-            first.submit(alone.update, chunk, size_bytes=len(chunk))
-            if len(algorithms) > 1:
-                second.submit(others.update, chunk, size_bytes=len(chunk))
-    digests = {each.algorithm: each for each in (*alone.digests(), *others.digests())}
-    return tuple(digests[each] for each in Algorithm if each in digests), alone.size_bytes
+            first.submit(digest.slowest.update, chunk, size_bytes=len(chunk))
+            second.submit(digest.others.update, chunk, size_bytes=len(chunk))
+    return digest.digests(), digest.size_bytes
 
 
 def can_compute(algorithm: Algorithm) -> bool:

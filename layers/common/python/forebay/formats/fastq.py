@@ -7,21 +7,25 @@ sequences, no blank lines, and a `+` line that is empty or repeats the name.
 import ctypes
 import functools
 from collections.abc import Collection, Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import Algorithm
 from forebay.domain.sequencing import ReadsFile
-from forebay.formats.digests import MultiDigest, WorkerThread
-from forebay.formats.fastq_records import FastqRecords
+from forebay.formats.digests import SharedDigest, WorkerThread
 from forebay.formats.gzipped import Inflater
+
+if TYPE_CHECKING:
+    from forebay.formats.fastq_records import FastqRecords
 
 __all__ = ["DEFAULT_ALGORITHMS", "inspect_fastq"]
 
 DEFAULT_ALGORITHMS: Final = (Algorithm.MD5, Algorithm.SHA256)
 
-_PIECE_BYTES: Final = 1 << 20
+_PIECE_BYTES: Final = 2 << 20
+# What the reading may be ahead of the parsing, which begins with loading numpy.
+_QUEUED_CALLS: Final = 8
 # Of malloc.h; larger blocks are returned to the system at once, and fetched again for each batch.
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -52,11 +56,15 @@ def inspect_fastq(
     whole file. `name` is the file's name: it tells what compression the sender meant.
     """
     _keep_freed_memory()
-    stored = MultiDigest(algorithms)
-    with WorkerThread("forebay-hash") as hashing, WorkerThread("forebay-parse") as parsing:
+    stored = SharedDigest(algorithms)
+    # On two processors, a third thread would cost more than it brings.
+    hashing = WorkerThread("hash", processors=3)
+    parsing = WorkerThread("parse", queued=_QUEUED_CALLS)
+    with hashing, parsing:
         content = _Content(name, parsing)
         for chunk in chunks:
-            hashing.submit(stored.update, chunk, size_bytes=len(chunk))
+            hashing.submit(stored.slowest.update, chunk, size_bytes=len(chunk))
+            parsing.submit(stored.others.update, chunk, size_bytes=len(chunk))
             content.feed(chunk)
         content.finish()
     verdict, record, findings = content.conclude()
@@ -78,12 +86,53 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
+class _Text:
+    """Hands the pieces of a text, some at a time, to the records on the worker's thread."""
+
+    def __init__(self, worker: WorkerThread) -> None:
+        self._worker = worker
+        self._records: FastqRecords | None = None
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the text exceeds a bound, so that whoever produces it can stop."""
+        return self._records is not None and self._records.gave_up
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece of text."""
+        self._pieces.append(piece)
+        self._size_bytes += len(piece)
+        if self._size_bytes >= _PIECE_BYTES:
+            self._hand_over()
+
+    def finish(self) -> None:
+        """Say that the text ends here."""
+        self._hand_over()
+        self._worker.submit(lambda _: self.records().finish(), None, size_bytes=0)
+
+    def records(self) -> "FastqRecords":
+        """Return the records; not before the worker is done."""
+        if self._records is None:
+            # Loading numpy takes as long as reading several megabytes, which goes on meanwhile.
+            from forebay.formats.fastq_records import FastqRecords  # noqa: PLC0415
+
+            self._records = FastqRecords()
+        return self._records
+
+    def _hand_over(self) -> None:
+        pieces, size_bytes = self._pieces, self._size_bytes
+        self._pieces, self._size_bytes = [], 0
+        self._worker.submit(lambda text: self.records().feed(text), pieces, size_bytes=size_bytes)
+
+
 class _Content:
     """Recognises how the stored bytes are compressed and hands the text on."""
 
     def __init__(self, name: str, parsing: WorkerThread) -> None:
         self._is_named_gzip = name.lower().endswith(_GZIP_SUFFIXES)
-        self._records = FastqRecords(parsing)
+        self._text = _Text(parsing)
         self._inflater: Inflater | None = None
         self._start = b""
         self._started = False
@@ -96,15 +145,15 @@ class _Content:
                 return
             chunk = self._open()
         for text in self._texts(chunk):
-            self._records.feed(text)
+            self._text.feed(text)
 
     def finish(self) -> None:
         if not self._started and self._start:
             for text in self._texts(self._open()):
-                self._records.feed(text)
+                self._text.feed(text)
         if self._inflater is not None:
             self._inflater.finish()
-        self._records.finish()
+        self._text.finish()
 
     def conclude(self) -> tuple[Verdict, ReadsFile | None, tuple[Finding, ...]]:
         """Return the verdict, the record if it is acceptable, and why; after `finish`."""
@@ -112,7 +161,7 @@ class _Content:
             return Verdict.UNSUPPORTED, None, (_unsupported(self._foreign),)
         if refusal := self._refusal():
             return Verdict.INVALID, None, (refusal,)
-        record, warnings = self._records.conclude(compression=self._compression())
+        record, warnings = self._text.records().conclude(compression=self._compression())
         if self._inflater is not None and not self._is_named_gzip:
             warnings = (*warnings, _GZIP_WITHOUT_SUFFIX)
         return Verdict.WARNING if warnings else Verdict.VALID, record, warnings
@@ -129,7 +178,7 @@ class _Content:
         return self._start.startswith(magic)
 
     def _texts(self, chunk: bytes) -> Iterator[bytes]:
-        if self._foreign or self._records.gave_up:
+        if self._foreign or self._text.is_refused:
             return
         if self._inflater is None:
             for at in range(0, len(chunk), _PIECE_BYTES):
@@ -138,7 +187,7 @@ class _Content:
         for text in self._inflater.feed(chunk):
             yield text
             # A single line without end may be a decompression bomb.
-            if self._records.gave_up:
+            if self._text.is_refused:
                 return
 
     def _refusal(self) -> Finding | None:
@@ -147,9 +196,9 @@ class _Content:
         if self._inflater is None and self._is_named_gzip:
             return _NOT_GZIP
         # Damaged compressed data also shows as damaged text; the cause is the better reason.
-        if self._inflater is not None and self._inflater.finding and not self._records.gave_up:
+        if self._inflater is not None and self._inflater.finding and not self._text.is_refused:
             return self._inflater.finding
-        return self._records.finding
+        return self._text.records().finding
 
     def _compression(self) -> str:
         if self._inflater is None:

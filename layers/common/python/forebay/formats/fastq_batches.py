@@ -7,7 +7,14 @@ from typing import Final
 import numpy as np
 
 from forebay.formats.read_names import HeadLines
-from forebay.formats.text_rows import Bytes, Offsets, Words, columns_below, gather_rows
+from forebay.formats.text_rows import (
+    WORD_BYTES,
+    Bytes,
+    Offsets,
+    Words,
+    columns_below,
+    gather_rows,
+)
 
 __all__ = [
     "QUALITY",
@@ -31,7 +38,9 @@ _THREE_CHARACTERS: Final = np.uint32(0xFFFFFF)
 _PLUS_LINE: Final = int.from_bytes(b"\n+\n", "little")
 _BORDER: Final = int.from_bytes(b"\n@", "little")
 _WORD_BITS: Final = 64
-_PART_BYTES: Final = 128 << 10
+_PART_BYTES: Final = 1 << 20
+# With its flags, such a part of a text stays in the cache next to the processor.
+_FLAGGED_BYTES: Final = 512 << 10
 
 
 class Batch:
@@ -62,7 +71,7 @@ class Batch:
 
     def letters(self, kind: int) -> Iterator[Bytes]:
         """Yield all sequences or qualities, in parts that stay in cache; see `has_gaps`."""
-        if not self._are_rows:
+        if not self.are_rows:
             yield np.frombuffer(b"".join(self.lines(kind)), dtype=np.uint8)
             return
         step = _PART_BYTES // self.longest + 1
@@ -73,6 +82,20 @@ class Batch:
                 rows *= columns_below(self._lengths[part], self.longest)
             yield rows.reshape(-1)
 
+    def columns(self, kind: int, width: int) -> Iterator[Bytes]:
+        """Yield the first letters of all sequences or qualities as rows, filled with NULs."""
+        width = min(width, self.longest)
+        step = _PART_BYTES // width + 1
+        for at in range(0, self.reads, step):
+            part = slice(at, at + step)
+            rows = gather_rows(self.heads.text, self._starts[kind][part], width)
+            yield rows * columns_below(np.minimum(self._lengths[part], width), width)
+
+    def reads_by_cycle(self, width: int) -> Offsets:
+        """Return how many reads have a first base, a second, and so on."""
+        ends = np.bincount(np.minimum(self._lengths, width), minlength=width + 1)
+        return self.reads - np.cumsum(ends[:-1])
+
     def lines(self, kind: int) -> list[bytes]:
         """Return the lines of one kind."""
         return self._lines[kind:-1:4]
@@ -80,10 +103,11 @@ class Batch:
     @cached_property
     def has_gaps(self) -> bool:
         """Whether NULs stand between the letters of reads."""
-        return self._are_rows and self.shortest < self.longest
+        return self.are_rows and self.shortest < self.longest
 
     @cached_property
-    def _are_rows(self) -> bool:
+    def are_rows(self) -> bool:
+        """Whether letters come as rows of `longest` characters, filled with NULs."""
         # Copying a line costs the same for all lengths up to a few hundred characters, so reads of
         # alike length are best filled up to one. A NUL of the text must not be mistaken for that.
         worth_it = 0 < self.reads * self.longest <= _MAX_FILL * self.bases
@@ -127,10 +151,11 @@ def even_batch(text: bytes) -> Batch | None:
 def _control_bits(characters: Bytes) -> Words:
     """Return one bit per character, the lowest for the first, and zeros up to a whole word."""
     size = characters.size
-    flags = np.empty((size // _WORD_BITS + 1) * _WORD_BITS, dtype=np.bool_)
-    np.less(characters, _SPACE, out=flags[:size])
-    flags[size:] = False
-    return np.packbits(flags, bitorder="little").view("<u8")
+    bits = np.zeros((size // _WORD_BITS + 1) * WORD_BYTES, dtype=np.uint8)
+    for at in range(0, size, _FLAGGED_BYTES):
+        packed = np.packbits(characters[at : at + _FLAGGED_BYTES] < _SPACE, bitorder="little")
+        bits[at // 8 : at // 8 + packed.size] = packed
+    return bits.view("<u8")
 
 
 def _places_of_pairs(bits: Words) -> Offsets | None:
@@ -141,7 +166,8 @@ def _places_of_pairs(bits: Words) -> Offsets | None:
     pairs = bits >> np.uint64(2)
     pairs[:-1] |= bits[1:] << np.uint64(_WORD_BITS - 2)
     pairs &= bits
-    at = np.flatnonzero(pairs)
+    # Of flags, numpy finds those that are set faster than of numbers.
+    at = np.flatnonzero(pairs != 0)
     pairs = pairs[at]
     below = pairs - np.uint64(1)
     return None if (pairs & below).any() else at * _WORD_BITS + np.bitwise_count(below)

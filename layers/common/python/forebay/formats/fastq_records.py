@@ -1,12 +1,11 @@
 """The records of a FASTQ text: their rules, their statistics, and which line breaks a rule."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.sequencing import ReadsFile
-from forebay.formats.digests import WorkerThread
 from forebay.formats.fastq_batches import (
     QUALITY,
     SEQUENCE,
@@ -20,7 +19,9 @@ from forebay.formats.text_rows import Bytes, TextDigest
 
 __all__ = ["FastqRecords"]
 
-_BATCH_BYTES: Final = 1 << 20
+MAX_CYCLES: Final = 512
+"""More than any short-read sequencer runs; of longer reads, only these are told one by one."""
+_BATCH_BYTES: Final = 2 << 20
 # The longest nanopore reads known are a little over 4 million bases.
 _MAX_LINE_BYTES: Final = 8 << 20
 
@@ -46,11 +47,8 @@ class FastqRecords:
     The first broken rule ends the reading and stands in `finding`.
     """
 
-    def __init__(self, worker: WorkerThread) -> None:
+    def __init__(self) -> None:
         self.finding: Finding | None = None
-        self._worker = worker
-        self._arriving: list[bytes] = []
-        self._arriving_bytes = 0
         self._names = NameCensus()
         self._content = TextDigest()
         self._tally = _Tally()
@@ -67,25 +65,33 @@ class FastqRecords:
         """Whether the text exceeds a bound, so that whoever produces it can stop."""
         return self.finding is not None and self.finding.code is ReasonCode.LIMIT_EXCEEDED
 
-    def feed(self, text: bytes) -> None:
-        """Take the next piece of text."""
+    def feed(self, pieces: list[bytes]) -> None:
+        """Take the next pieces of text."""
         if self.finding is not None:
             return
-        self._arriving.append(text)
-        self._arriving_bytes += len(text)
-        if self._arriving_bytes >= _BATCH_BYTES:
-            self._hand_over()
+        self._pending += pieces
+        self._pending_bytes += sum(map(len, pieces))
+        if self._pending_bytes >= self._due_bytes:
+            self._consume()
 
     def finish(self) -> None:
-        """Say that the text ends here; what it established is known when the worker is done."""
-        self._hand_over()
-        self._worker.submit(self._end, None, size_bytes=0)
+        """Say that the text ends here."""
+        if self.finding is not None:
+            return
+        text = b"".join(self._pending)
+        if text and not text.endswith(b"\n"):
+            self._ends_in_newline = False
+            if text.count(b"\n") % 4 == 3:
+                text += b"\n"
+        self._pending = [text]
+        if text:
+            self._consume()
+        rest = self._pending[0]
+        if rest and self.finding is None:
+            self.finding = self._unfinished(rest)
 
     def conclude(self, *, compression: str) -> tuple[ReadsFile, tuple[Finding, ...]]:
-        """Return the record and its warnings.
-
-        Only after `finish`, without a `finding`, and when the worker is done.
-        """
+        """Return the record and its warnings; only after `finish`, and without a `finding`."""
         names, tally = self._names, self._tally
         lines = 4 * tally.reads
         record = ReadsFile(
@@ -115,34 +121,6 @@ class FastqRecords:
             },
         )
         return record, tuple(self._warnings(record))
-
-    def _hand_over(self) -> None:
-        pieces, size_bytes = self._arriving, self._arriving_bytes
-        self._arriving, self._arriving_bytes = [], 0
-        self._worker.submit(self._add, pieces, size_bytes=size_bytes)
-
-    def _add(self, pieces: list[bytes]) -> None:
-        if self.finding is not None:
-            return
-        self._pending += pieces
-        self._pending_bytes += sum(map(len, pieces))
-        if self._pending_bytes >= self._due_bytes:
-            self._consume()
-
-    def _end(self, _: None) -> None:
-        if self.finding is not None:
-            return
-        text = b"".join(self._pending)
-        if text and not text.endswith(b"\n"):
-            self._ends_in_newline = False
-            if text.count(b"\n") % 4 == 3:
-                text += b"\n"
-        self._pending = [text]
-        if text:
-            self._consume()
-        rest = self._pending[0]
-        if rest and self.finding is None:
-            self.finding = self._unfinished(rest)
 
     def _consume(self) -> None:
         text = b"".join(self._pending)
@@ -285,6 +263,7 @@ class _Tally:
         self.q20 = self.q30 = 0
         self._q20_phred64 = self._q30_phred64 = 0
         self._quality_min, self._quality_max = 255, 0
+        self._cycles = _Cycles()
 
     def fraction(self, count: int) -> float:
         """Return a count as a fraction of all bases."""
@@ -300,13 +279,15 @@ class _Tally:
             return "phred33"
         return "solexa64" if low < _PHRED64_MIN else "phred64"
 
-    def quality_extra(self) -> dict[str, float | int]:
-        """Return the range of quality characters, and what they mean if their offset is 64."""
+    def quality_extra(self) -> dict[str, Any]:
+        """Return the range of quality characters, means by cycle, and fractions at offset 64."""
         if not self.bases:
             return {}
-        extra: dict[str, float | int] = {
+        offset = _QUALITY_MIN if self.quality_encoding == "phred33" else _PHRED64_MIN
+        extra: dict[str, Any] = {
             "quality_char_min": self._quality_min,
             "quality_char_max": self._quality_max,
+            "quality_by_cycle": self._cycles.means(offset),
         }
         if self.quality_encoding != "phred33":
             extra["q20_fraction_offset64"] = self.fraction(self._q20_phred64)
@@ -339,14 +320,44 @@ class _Tally:
             least = np.min(scores - np.uint8(1)) if shift else np.min(scores)
             low = min(low, int(least) + shift)
             high = max(high, int(np.max(scores)))
+            if batch.are_rows and batch.longest <= MAX_CYCLES:
+                self._cycles.add(scores.reshape(-1, batch.longest))
             self.q20 += int(np.count_nonzero(scores >= _QUALITY_MIN + 20))
             self.q30 += int(np.count_nonzero(scores >= _QUALITY_MIN + 30))
             if self._quality_min >= _SOLEXA_MIN:
                 self._q20_phred64 += int(np.count_nonzero(scores >= _PHRED64_MIN + 20))
                 self._q30_phred64 += int(np.count_nonzero(scores >= _PHRED64_MIN + 30))
+        if not (batch.are_rows and batch.longest <= MAX_CYCLES):
+            for rows in batch.columns(QUALITY, MAX_CYCLES):
+                self._cycles.add(rows)
+        self._cycles.reads += batch.reads_by_cycle(MAX_CYCLES)
         self._quality_min = min(self._quality_min, low)
         self._quality_max = max(self._quality_max, high)
         return low >= _QUALITY_MIN and high <= _QUALITY_MAX
+
+
+class _Cycles:
+    """Sums of quality characters by cycle, of the first `MAX_CYCLES` of each read."""
+
+    def __init__(self) -> None:
+        self.reads = np.zeros(MAX_CYCLES, dtype=np.int64)
+        self._sums = np.zeros(MAX_CYCLES, dtype=np.int64)
+
+    def add(self, rows: Bytes) -> None:
+        """Add rows of characters, with NUL where a read has ended."""
+        width = rows.shape[1]
+        # As many rows as their sum surely fits a byte are added as bytes, which is fastest.
+        stack = max(1, 255 // max(1, int(np.max(rows))))
+        whole = rows.shape[0] // stack * stack
+        stacked: Bytes = rows[:whole].reshape(stack, -1).sum(axis=0, dtype=np.uint8)
+        self._sums[:width] += stacked.reshape(-1, width).sum(axis=0, dtype=np.uint32)
+        self._sums[:width] += rows[whole:].sum(axis=0, dtype=np.uint32)
+
+    def means(self, offset: int) -> list[float]:
+        """Return the mean quality of each cycle, rounded to hundredths."""
+        cycles = int(np.count_nonzero(self.reads))
+        means = self._sums[:cycles] / self.reads[:cycles] - offset
+        return [round(mean, 2) for mean in means.tolist()]
 
 
 class _Letters(NamedTuple):

@@ -23,8 +23,10 @@ _TRAILER_BYTES: Final = 8
 _BGZF_MAX_TEXT_BYTES: Final = 1 << 16
 # isal's stubs declare the error as an instance.
 _INFLATE_ERROR: Final[Any] = isal_zlib.error
+# Its public face, isal.igzip, imports much, and reads in smaller steps.
+_READER: Final[Any] = isal_zlib._GzipReader  # noqa: SLF001
 # Small pieces keep what the inflater copies back (unused input) small.
-_INPUT_BYTES: Final = 128 << 10
+_INPUT_BYTES: Final = 256 << 10
 
 
 class _State(Enum):
@@ -55,6 +57,7 @@ class Inflater:
         self._offset = 0
         self._member_at = 0
         self._last_is_bgzf_text = False
+        self._may_read_runs = True
 
     @property
     def is_bgzf(self) -> bool:
@@ -81,7 +84,11 @@ class Inflater:
                 if len(self._held) == self._block_bytes and (text := self._block()):
                     yield text
             elif self._state is _State.START:
-                at = self._start(data, at)
+                if run := self._run(data, at):
+                    at, text = run
+                    yield text
+                else:
+                    at = self._start(data, at)
             else:
                 at = self._padding(data, at)
 
@@ -106,6 +113,26 @@ class Inflater:
                 expected="the 28-byte end-of-file block",
                 found=f"end of file at byte {self._offset}",
             )
+
+    def _run(self, data: bytes, at: int) -> tuple[int, bytes] | None:
+        """Return where a run of whole BGZF blocks ends, and their text.
+
+        None without such blocks, or when one is damaged; one by one, they will tell which.
+        """
+        if self._held or not self._may_read_runs:
+            return None
+        end, blocks, text_bytes = _whole_blocks(data, at, self._output_bytes)
+        if not blocks:
+            return None
+        text = _text_of_members(memoryview(data)[at:end], text_bytes)
+        if text is None:
+            self._may_read_runs = False
+            return None
+        self._offset += end - at
+        self.members += blocks
+        self.bgzf_blocks += blocks
+        self._last_is_bgzf_text = True
+        return end, text
 
     def _take(self, data: bytes, at: int, wanted: int) -> int:
         """Hold bytes until `wanted` are held; return the position after those taken."""
@@ -233,3 +260,32 @@ class Inflater:
             expected=expected,
             found=found,
         )
+
+
+def _whole_blocks(data: bytes, at: int, limit_bytes: int) -> tuple[int, int, int]:
+    """Return the end and the number of the whole BGZF blocks with text, and how much they claim."""
+    blocks = text_bytes = 0
+    while data.startswith(_BGZF_START, at) and data.startswith(_BGZF_EXTRA, at + 10):
+        end = at + int.from_bytes(data[at + 16 : at + 18], "little") + 1
+        if not at + _HEADER_BYTES + _TRAILER_BYTES <= end <= len(data):
+            break
+        claimed = int.from_bytes(data[end - 4 : end], "little")
+        if not 0 < claimed <= min(_BGZF_MAX_TEXT_BYTES, limit_bytes - text_bytes):
+            break
+        at = end
+        blocks += 1
+        text_bytes += claimed
+    return at, blocks, text_bytes
+
+
+def _text_of_members(members: memoryview, text_bytes: int) -> bytes | None:
+    """Return the text of whole gzip members, or None unless it is intact and as long as claimed.
+
+    One call for all, because each call has to wait for the interpreter lock.
+    """
+    reader = _READER(members, len(members))
+    try:
+        text: bytes = reader.read(text_bytes)
+        return text if len(text) == text_bytes and not reader.read(1) else None
+    except (OSError, EOFError, _INFLATE_ERROR):
+        return None
