@@ -2,12 +2,14 @@
 
 | stack `{prefix}-…` | outputs |
 |---|---|
-| `storage` | `Bucket<Zone>` for each zone, `SubjectKeyId` |
+| `storage` | `Bucket<Zone>` for each zone, `SubjectKeyId`, `ReceiptKeyId` |
 | `catalog` | `TableName`, `HistoryTableName` |
 | `operations` | `AlarmTopicArn`, `DashboardName` |
 | `ingest` | `BusName`; for each step that has one: `QueueUrl<Step>`, `DeadLetterUrl<Step>`, |
 | | `FunctionName<Step>`, `LogGroup<Step>`; for each pipeline: `StateMachineArn<Pipeline>`, |
 | | `StateMachineLogGroup<Pipeline>` |
+| `upkeep` | for each step: `FunctionName<Step>`, `LogGroup<Step>`; where it has one, |
+| | `DeadLetterUrl<Step>` |
 | `archive` | `BucketArchive` |
 
 `<Zone>`, `<Step>` and `<Pipeline>` are the names of `forebay.names` (and the pipeline's folder) in

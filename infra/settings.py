@@ -11,6 +11,9 @@ an environment variable `FOREBAY_<NAME>` overrides it. Defaults deploy to a clou
 | `alarm_email` | none | address that alarms are mailed to |
 | `log_retention_days` | 90 | log groups; one of the values CloudWatch Logs accepts |
 | `lock_days` | 365 | Object Lock default retention of ledger and archive (governance mode) |
+| `event_archive_days` | 30 | EventBridge archives of arrivals and changes, for replay |
+| `recheck_bytes_per_day` | 1000000000000 | how much of what is stored is read again each day: a |
+| | | petabyte in under three years; 10 GB locally |
 | `reserve_concurrency` | `true` | bound functions that no queue bounds by reserving concurrency; |
 | | | `false` in an account whose Lambda quota is still the 10 of a new account |
 | `sites` | none | site names, comma separated; each gets a put-only policy for its own prefix |
@@ -49,6 +52,9 @@ class Profile(StrEnum):
     LOCAL = "local"
 
 
+_RECHECK_BYTES: Final = {Profile.CLOUD: 10**12, Profile.LOCAL: 10**10}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """A deployment's settings, checked."""
@@ -59,6 +65,8 @@ class Settings:
     alarm_email: str | None = None
     log_retention_days: int = 90
     lock_days: int = 365
+    event_archive_days: int = 30
+    recheck_bytes_per_day: int = _RECHECK_BYTES[Profile.CLOUD]
     reserve_concurrency: bool = True
     sites: tuple[str, ...] = ()
     python: Path = Path(sys.executable)
@@ -73,14 +81,19 @@ class Settings:
             ConfigurationError: a value is not what the setting accepts; the sentence names both.
         """
         values = _Source(context, os.environ if environment is None else environment)
+        profile = _profile(values)
         return cls(
-            profile=_profile(values),
+            profile=profile,
             prefix=_matching(values, "prefix", _PREFIX, "2 to 15 lower-case letters, digits, -")
             or "forebay",
             replica_region=_matching(values, "replica_region", _REGION, "a region, as eu-west-1"),
             alarm_email=_matching(values, "alarm_email", _EMAIL, "an e-mail address"),
             log_retention_days=_number(values, "log_retention_days", 90, _LOG_RETENTION_DAYS),
             lock_days=_number(values, "lock_days", 365, range(1, 36_501)),
+            event_archive_days=_number(values, "event_archive_days", 30, range(1, 3651)),
+            recheck_bytes_per_day=_number(
+                values, "recheck_bytes_per_day", _RECHECK_BYTES[profile], range(10**18)
+            ),
             reserve_concurrency=_yes(values, "reserve_concurrency", default=True),
             sites=_sites(values),
             python=_interpreter(values),

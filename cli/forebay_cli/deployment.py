@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kms import KMSClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PREFIX: Final = "forebay"
 _CONNECTIONS: Final = 32
+_FUNCTION_SECONDS: Final = 910
 
 
 class Account:
@@ -104,6 +106,14 @@ class Account:
     def kms(self) -> "KMSClient":
         """KMS."""
         return self._session.client("kms", **self._settings)
+
+    @cached_property
+    def functions(self) -> "LambdaClient":
+        """Lambda; waits for the longest a function may run: a retry would call it again."""
+        config = self._settings["config"].merge(
+            Config(read_timeout=_FUNCTION_SECONDS, tcp_keepalive=True)
+        )
+        return self._session.client("lambda", **{**self._settings, "config": config})
 
     @cached_property
     def cloudformation(self) -> "CloudFormationClient":

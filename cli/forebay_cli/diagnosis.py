@@ -25,6 +25,9 @@ from forebay_cli.target import Target
 LEFT_OUT: Final = {
     "archive in a second region": "MiniStack does not replicate between regions",
     "S3 server access logs": "MiniStack writes none",
+    "S3 Inventory": "MiniStack writes none; `forebay reconcile` lists the buckets",
+    "EventBridge archive and replay": "MiniStack's CloudFormation makes no event archives",
+    "retries of scheduled functions": "MiniStack starts them once; the next run does the work",
     "retention and termination protection": "a local cloud is meant to be thrown away",
     "arm64": "functions run on this machine's processor, with layers built for it",
 }

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from forebay.adapters.catalog_reader import Study
-from forebay.domain.objects import Location, ObjectRecord
+from forebay.domain.objects import Decision, Location, ObjectRecord
 from forebay.domain.runs import PipelineRun
 
 MASK: Final = "***"
@@ -29,6 +29,7 @@ def object_document(record: ObjectRecord, *, identifiers: bool) -> dict[str, Any
         "warnings": [finding.as_dict() for finding in record.warnings],
         "original_id": record.original_id,
         "duplicate_count": record.duplicate_count,
+        "decision": decision_document(record.decision),
         "class": record.object_class,
         "class_rule": record.class_rule,
         "retention_class": record.retention_class,
@@ -38,6 +39,18 @@ def object_document(record: ObjectRecord, *, identifiers: bool) -> dict[str, Any
         "pipeline_run_id": record.pipeline_run_id,
         "metadata": dict(record.metadata),
         "subject": subject_document(record, identifiers=identifiers),
+    }
+
+
+def decision_document(decision: Decision | None) -> dict[str, Any] | None:
+    """Return what a steward decided."""
+    if decision is None:
+        return None
+    return {
+        "choice": decision.choice.value,
+        "by": decision.by,
+        "at": decision.at,
+        "note": decision.note,
     }
 
 

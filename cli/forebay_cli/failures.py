@@ -1,7 +1,8 @@
 """How the command line fails: a sentence that says what happened, and one that says what to do.
 
-Exit codes: 0 all well · 2 the command was used wrongly · 3 something outside failed, or part of
-the work could not be done. `forebay_cli.main.main` maps every expected error to one of these.
+Exit codes: 0 all well · 1 bad input, or differences were found · 2 the command was used wrongly ·
+3 something outside failed, or part of the work could not be done. `forebay_cli.main.main` maps
+every expected error to one of these.
 """
 
 from typing import IO, Any, Final
@@ -9,6 +10,7 @@ from typing import IO, Any, Final
 import click
 
 EXIT_OK: Final = 0
+EXIT_FINDINGS: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_TROUBLE: Final = 3
 

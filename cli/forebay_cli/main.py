@@ -7,19 +7,42 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from forebay.errors import ForebayError
 from forebay_cli.aws_errors import explain
+from forebay_cli.commands.conflicts import conflicts
+from forebay_cli.commands.dead_letters import dead_letters
 from forebay_cli.commands.demo import demo
 from forebay_cli.commands.doctor import doctor
 from forebay_cli.commands.down import down
 from forebay_cli.commands.find import find
 from forebay_cli.commands.inspect import inspect
 from forebay_cli.commands.logs import logs
+from forebay_cli.commands.rebuild import rebuild
+from forebay_cli.commands.receipt import receipt
+from forebay_cli.commands.reconcile import reconcile
+from forebay_cli.commands.release import release
 from forebay_cli.commands.show import show
 from forebay_cli.commands.status import status
 from forebay_cli.commands.up import up
 from forebay_cli.commands.upload import upload
 from forebay_cli.failures import CommandError
 
-COMMANDS: Final = (demo, up, down, doctor, inspect, upload, status, show, find, logs)
+COMMANDS: Final = (
+    demo,
+    up,
+    down,
+    doctor,
+    inspect,
+    upload,
+    status,
+    show,
+    find,
+    conflicts,
+    release,
+    receipt,
+    dead_letters,
+    reconcile,
+    rebuild,
+    logs,
+)
 
 
 class ForebayGroup(click.Group):

@@ -10,12 +10,13 @@ from typing import Final
 
 from forebay.names import Step, Zone
 
-STACKS: Final = ("storage", "catalog", "operations", "ingest")
+STACKS: Final = ("storage", "catalog", "operations", "ingest", "upkeep")
 OPTIONAL_STACKS: Final = ("archive",)
 
 TABLE: Final = "TableName"
 HISTORY_TABLE: Final = "HistoryTableName"
 SUBJECT_KEY: Final = "SubjectKeyId"
+RECEIPT_KEY: Final = "ReceiptKeyId"
 BUS: Final = "BusName"
 DASHBOARD: Final = "DashboardName"
 QUEUE: Final = "QueueUrl"

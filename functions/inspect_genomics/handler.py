@@ -8,9 +8,10 @@ from forebay.formats.digests import digest_chunks
 from forebay.formats.genomics import PARSERS
 from forebay.formats.manifests import parse_checksum_file
 from forebay.names import Step
-from forebay.runtime.batch import change_of, queue_handler
+from forebay.runtime.batch import change_of, leasing_queue_handler
 from forebay.runtime.wiring import wiring
 from forebay.services.inspect_genomics import InspectGenomics
+from forebay.services.leasing import Delivery
 
 
 @lru_cache(maxsize=1)
@@ -19,10 +20,10 @@ def service() -> InspectGenomics:
     return wiring().inspect_genomics(PARSERS, parse_checksum_file, digest_chunks)
 
 
-def work(record: SQSRecord) -> tuple[str, str]:
+def work(record: SQSRecord, delivery: Delivery) -> tuple[str, str]:
     """Inspect the object one message speaks of."""
     change = change_of(record)
-    return service()(change.object_id).value, change.object_id
+    return service()(change.object_id, delivery=delivery).value, change.object_id
 
 
-handler = queue_handler(Step.INSPECT_GENOMICS, work)
+handler = leasing_queue_handler(Step.INSPECT_GENOMICS, work)

@@ -3,7 +3,7 @@
 from aws_cdk import RemovalPolicy, aws_dynamodb, aws_iam, aws_kms
 from constructs import Construct
 
-from infra.constructs.zone_bucket import allow_key
+from infra.constructs.zone_bucket import Grantee, allow_key
 from infra.settings import Settings
 
 __all__ = ["CatalogTable"]
@@ -56,9 +56,17 @@ class CatalogTable(Construct):
             non_key_attributes=only,
         )
 
-    def allow(self, role: aws_iam.IRole, *operations: str) -> None:
+    def expire(self, attribute: str) -> None:
+        """Have items swept away some time after this attribute: housekeeping, never a timer."""
+        resource = self.table.node.default_child
+        assert isinstance(resource, aws_dynamodb.CfnTable)  # noqa: S101 (narrows the tree's type)
+        resource.time_to_live_specification = aws_dynamodb.CfnTable.TimeToLiveSpecificationProperty(
+            attribute_name=attribute, enabled=True
+        )
+
+    def allow(self, role: Grantee, *operations: str) -> None:
         """Let a role do exactly these operations (`GetItem`, …) on the table; no index."""
-        role.add_to_principal_policy(
+        role.grant_principal.add_to_principal_policy(
             aws_iam.PolicyStatement(
                 actions=[f"dynamodb:{operation}" for operation in operations],
                 resources=[self.table.table_arn],
@@ -66,13 +74,33 @@ class CatalogTable(Construct):
         )
         self._allow_key(role)
 
-    def allow_stream(self, role: aws_iam.IRole) -> None:
+    def allow_index(self, role: Grantee, *indexes: str) -> None:
+        """Let a role query some indexes of the table."""
+        role.grant_principal.add_to_principal_policy(
+            aws_iam.PolicyStatement(
+                actions=["dynamodb:Query"],
+                resources=[f"{self.table.table_arn}/index/{index}" for index in indexes],
+            )
+        )
+        self._allow_key(role)
+
+    def allow_stream_records(self, role: Grantee) -> None:
+        """Let a role read records of the table's stream whose place it was told."""
+        role.grant_principal.add_to_principal_policy(
+            aws_iam.PolicyStatement(
+                actions=["dynamodb:GetRecords", "dynamodb:GetShardIterator"],
+                resources=[self.table.table_stream_arn or ""],
+            )
+        )
+        self._allow_key(role)
+
+    def allow_stream(self, role: Grantee) -> None:
         """Let a role's function be driven by the table's stream."""
         for actions, resource in (
             (["DescribeStream", "GetRecords", "GetShardIterator"], self.table.table_stream_arn),
             (["ListStreams"], "*"),  # knows no resource
         ):
-            role.add_to_principal_policy(
+            role.grant_principal.add_to_principal_policy(
                 aws_iam.PolicyStatement(
                     actions=[f"dynamodb:{action}" for action in actions],
                     resources=[resource or ""],
@@ -80,7 +108,7 @@ class CatalogTable(Construct):
             )
         self._allow_key(role)
 
-    def _allow_key(self, role: aws_iam.IRole) -> None:
+    def _allow_key(self, role: Grantee) -> None:
         # DynamoDB unwraps the table's key in the name of the caller, to read and to write alike.
         allow_key(role, self.key, "dynamodb", "kms:Decrypt", "kms:DescribeKey")
 

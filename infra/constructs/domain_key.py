@@ -7,7 +7,7 @@ from constructs import Construct
 
 from infra.settings import Settings
 
-__all__ = ["Domain", "DomainKey", "SubjectKey"]
+__all__ = ["Domain", "DomainKey", "ReceiptKey", "SubjectKey"]
 
 
 class Domain(StrEnum):
@@ -56,6 +56,27 @@ class SubjectKey(Construct):
             description="Forebay: HMAC of patient identifiers.",
             key_spec=aws_kms.KeySpec.HMAC_256,
             key_usage=aws_kms.KeyUsage.GENERATE_VERIFY_MAC,
+            removal_policy=_removal(settings),
+            pending_window=Duration.days(30),
+        )
+
+
+class ReceiptKey(Construct):
+    """The key pair that receipts are signed with; anybody may hold the public half.
+
+    A receipt is verified years later and offline: the key is kept, and not rotated (KMS does not
+    rotate key pairs).
+    """
+
+    def __init__(self, scope: Construct, settings: Settings) -> None:
+        super().__init__(scope, "ReceiptKey")
+        self.key = aws_kms.Key(
+            self,
+            "Key",
+            alias=f"alias/{settings.prefix}-receipts",
+            description="Forebay: signature of receipts.",
+            key_spec=aws_kms.KeySpec.ECC_NIST_P256,
+            key_usage=aws_kms.KeyUsage.SIGN_VERIFY,
             removal_policy=_removal(settings),
             pending_window=Duration.days(30),
         )

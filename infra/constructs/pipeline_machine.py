@@ -6,11 +6,12 @@ from aws_cdk import RemovalPolicy, aws_iam, aws_lambda, aws_sns, aws_stepfunctio
 from constructs import Construct
 
 from infra.checks import acknowledge
-from infra.constructs.alarm import Bound, alarm
+from infra.constructs.alarm import Above, Notice, alarm
 from infra.constructs.step_function import log_group
+from infra.runbooks import Runbook
 from infra.settings import ROOT, Settings
 
-__all__ = ["PipelineMachine"]
+__all__ = ["PipelineMachine", "machine_name"]
 
 PIPELINES: Final = ROOT / "pipelines"
 
@@ -33,10 +34,10 @@ class PipelineMachine(Construct):
         topic: aws_sns.ITopic,
     ) -> None:
         super().__init__(scope, f"Pipeline{name.title().replace('_', '')}")
-        machine_name = f"{settings.prefix}-{name.replace('_', '-')}"
+        physical = machine_name(settings.prefix, name)
         self.name = name
         # CloudWatch Logs truncates the policy of log delivery unless names share this prefix.
-        self.log_group = log_group(self, f"/aws/vendedlogs/states/{machine_name}", settings)
+        self.log_group = log_group(self, f"/aws/vendedlogs/states/{physical}", settings)
         role = aws_iam.Role(
             self, "Role", assumed_by=aws_iam.ServicePrincipal("states.amazonaws.com")
         )
@@ -50,7 +51,7 @@ class PipelineMachine(Construct):
         self.machine = aws_stepfunctions.StateMachine(
             self,
             "Machine",
-            state_machine_name=machine_name,
+            state_machine_name=physical,
             definition_body=aws_stepfunctions.DefinitionBody.from_string(definition),
             definition_substitutions={
                 placeholder: function.function_arn for placeholder, function in functions.items()
@@ -72,7 +73,12 @@ class PipelineMachine(Construct):
         alarm(
             self,
             "FailedAlarm",
-            Bound(self.machine.metric_failed(), above=0),
+            Above.once(self.machine.metric_failed(statistic="Sum")),
+            Notice(f"A run of the pipeline {name} failed.", Runbook.PIPELINE_FAILED),
             tell=topic,
-            meaning=f"A run of the pipeline {name} failed.",
         )
+
+
+def machine_name(prefix: str, pipeline: str) -> str:
+    """Return the physical name of a pipeline's state machine."""
+    return f"{prefix}-{pipeline.replace('_', '-')}"

@@ -8,10 +8,10 @@ from constructs import Construct
 
 from forebay.names import Zone, bucket_name
 from infra.checks import acknowledge_keys
-from infra.constructs.zone_bucket import ZoneBucket, allow_key, allow_objects
+from infra.constructs.zone_bucket import Grantee, ZoneBucket, allow_key, allow_objects
 from infra.settings import Settings
 
-__all__ = ["ARCHIVE_KEY", "archive_name", "replicate"]
+__all__ = ["ARCHIVE_KEY", "allow_archive", "archive_arn", "archive_name", "replicate"]
 
 ARCHIVE_KEY: Final = "archive"
 """The alias of the archive's key, after the prefix."""
@@ -25,6 +25,41 @@ def archive_name(settings: Settings) -> str:
     """
     region = settings.replica_region or ""
     return bucket_name(settings.prefix, Zone.ARCHIVE, Aws.ACCOUNT_ID, region)
+
+
+def archive_arn(settings: Settings) -> str:
+    """Return the archive's bucket ARN."""
+    return f"arn:{Aws.PARTITION}:s3:::{archive_name(settings)}"
+
+
+def allow_archive(role: Grantee, settings: Settings, *actions: str) -> None:
+    """Let a role do exactly these actions on the archive's objects, list them, and decrypt."""
+    allow_objects(role, *actions, keys=f"{archive_arn(settings)}/*")
+    role.grant_principal.add_to_principal_policy(
+        aws_iam.PolicyStatement(
+            actions=["s3:ListBucket", "s3:ListBucketVersions"], resources=[archive_arn(settings)]
+        )
+    )
+    allow_archive_key(role, settings, "kms:Decrypt")
+
+
+def allow_archive_key(role: Grantee, settings: Settings, *actions: str) -> None:
+    """Let a role use the archive's key through S3; its id is another region's: its alias is not."""
+    region = settings.replica_region
+    keys = f"arn:{Aws.PARTITION}:kms:{region}:{Aws.ACCOUNT_ID}:key/*"
+    role.grant_principal.add_to_principal_policy(
+        aws_iam.PolicyStatement(
+            actions=list(actions),
+            resources=[keys],
+            conditions={
+                "ForAnyValue:StringEquals": {
+                    "kms:ResourceAliases": f"alias/{settings.prefix}-{ARCHIVE_KEY}"
+                },
+                "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
+            },
+        )
+    )
+    acknowledge_keys(role, keys, "The condition leaves one key: the archive's alias.")
 
 
 def replicate(zones: Sequence[ZoneBucket], settings: Settings) -> None:
@@ -47,8 +82,6 @@ class _Replicator(Construct):
 
     def __init__(self, zone: ZoneBucket, settings: Settings) -> None:
         super().__init__(zone, "Replication")
-        archive = f"arn:{Aws.PARTITION}:s3:::{archive_name(settings)}"
-        region = settings.replica_region
         self.role = aws_iam.Role(
             self, "Role", assumed_by=aws_iam.ServicePrincipal("s3.amazonaws.com")
         )
@@ -64,22 +97,11 @@ class _Replicator(Construct):
             "s3:GetObjectVersionTagging",
             keys=f"{zone.arn}/*",
         )
-        allow_objects(self.role, "s3:ReplicateObject", "s3:ReplicateTags", keys=f"{archive}/*")
-        allow_key(self.role, zone.key, "s3", "kms:Decrypt")
-        keys = f"arn:{Aws.PARTITION}:kms:{region}:{Aws.ACCOUNT_ID}:key/*"
-        self.role.add_to_policy(
-            aws_iam.PolicyStatement(
-                actions=["kms:Encrypt"],
-                resources=[keys],
-                conditions={
-                    "ForAnyValue:StringEquals": {
-                        "kms:ResourceAliases": f"alias/{settings.prefix}-{ARCHIVE_KEY}"
-                    },
-                    "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
-                },
-            )
+        allow_objects(
+            self.role, "s3:ReplicateObject", "s3:ReplicateTags", keys=f"{archive_arn(settings)}/*"
         )
-        acknowledge_keys(self.role, keys, "The condition leaves one key: the archive's alias.")
+        allow_key(self.role, zone.key, "s3", "kms:Decrypt")
+        allow_archive_key(self.role, settings, "kms:Encrypt")
 
 
 def _rule(settings: Settings) -> aws_s3.CfnBucket.ReplicationRuleProperty:

@@ -10,7 +10,7 @@ from forebay.names import METRICS_NAMESPACE
 from infra.checks import acknowledge
 from infra.constructs.python_layer import RUNTIME, PythonLayer
 from infra.settings import ROOT, Settings
-from infra.steps import Layer, StepSpec, physical_name
+from infra.steps import Invoked, Layer, Schedule, StepSpec, physical_name
 
 __all__ = ["StepFunction", "log_group"]
 
@@ -96,7 +96,8 @@ def log_group(scope: Construct, name: str, settings: Settings) -> aws_logs.LogGr
 
 
 def _reserved(spec: StepSpec, settings: Settings) -> int | None:
-    wanted = spec.invoked and settings.reserve_concurrency
+    unbounded = isinstance(spec.trigger, Invoked | Schedule)
+    wanted = unbounded and settings.reserve_concurrency
     return spec.at_most(settings.profile) if wanted else None
 
 

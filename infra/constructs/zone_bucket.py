@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from aws_cdk import Aws, Duration, RemovalPolicy, aws_iam, aws_kms, aws_s3
 from constructs import Construct
@@ -14,10 +14,14 @@ from infra.settings import Settings
 __all__ = [
     "LANDING_RULES",
     "BucketOptions",
+    "Grantee",
     "ZoneBucket",
     "allow_key",
     "allow_objects",
 ]
+
+Grantee: TypeAlias = aws_iam.IRole | aws_iam.ManagedPolicy
+"""A function's role, or a policy that people's roles are given."""
 
 _LANDING_DAYS: Final = 7
 _ABORT_UPLOAD_DAYS: Final = 7
@@ -101,7 +105,7 @@ class ZoneBucket(Construct):
         if options.events:
             _send_events(self.bucket)
 
-    def allow(self, role: aws_iam.IRole, *actions: str, under: str = "*") -> None:
+    def allow(self, role: Grantee, *actions: str, under: str = "*") -> None:
         """Let a role do exactly these actions on the objects under a key pattern.
 
         Grants on the bucket's key follow: Decrypt to read; to write GenerateDataKey, and Decrypt,
@@ -114,16 +118,21 @@ class ZoneBucket(Construct):
         elif wanted & _READS:
             allow_key(role, self.key, "s3", "kms:Decrypt")
 
-    def allow_listing(self, role: aws_iam.IRole) -> None:
-        """Let a role see which keys exist, and thereby which do not."""
-        role.add_to_principal_policy(
-            aws_iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self.arn])
+    def allow_listing(
+        self, role: Grantee, *, versions: bool = False, uploads: bool = False
+    ) -> None:
+        """Let a role see which keys exist, and thereby which do not; their versions, too."""
+        actions = ["s3:ListBucket"]
+        actions += ["s3:ListBucketVersions"] if versions else []
+        actions += ["s3:ListBucketMultipartUploads"] if uploads else []
+        role.grant_principal.add_to_principal_policy(
+            aws_iam.PolicyStatement(actions=actions, resources=[self.arn])
         )
 
 
-def allow_key(role: aws_iam.IRole, key: aws_kms.IKey, service: str, *actions: str) -> None:
+def allow_key(role: Grantee, key: aws_kms.IKey, service: str, *actions: str) -> None:
     """Let a role use a key, only through a service and never directly."""
-    role.add_to_principal_policy(
+    role.grant_principal.add_to_principal_policy(
         aws_iam.PolicyStatement(
             actions=list(actions),
             resources=[key.key_arn],
@@ -134,9 +143,11 @@ def allow_key(role: aws_iam.IRole, key: aws_kms.IKey, service: str, *actions: st
     )
 
 
-def allow_objects(role: aws_iam.IRole, *actions: str, keys: str) -> None:
+def allow_objects(role: Grantee, *actions: str, keys: str) -> None:
     """Let a role do exactly these actions on the keys that an ARN pattern covers."""
-    role.add_to_principal_policy(aws_iam.PolicyStatement(actions=list(actions), resources=[keys]))
+    role.grant_principal.add_to_principal_policy(
+        aws_iam.PolicyStatement(actions=list(actions), resources=[keys])
+    )
     acknowledge_keys(role, keys, "Keys are not known in advance; prefix and actions are exact.")
 
 

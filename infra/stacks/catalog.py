@@ -1,5 +1,7 @@
 """The catalog and its history."""
 
+from typing import Final
+
 from aws_cdk import Stack, aws_dynamodb, aws_kms
 from constructs import Construct
 
@@ -9,6 +11,9 @@ from infra.constructs.catalog_table import CatalogTable
 from infra.settings import Settings
 
 __all__ = ["CatalogStack"]
+
+_EXPIRY: Final = "expires_at"
+"""Only notes of failed tries carry it."""
 
 
 class CatalogStack(Stack):
@@ -42,6 +47,7 @@ class CatalogStack(Stack):
             sort="due_sk",
             only=["object_id", "entity", "size_bytes"],
         )
+        self.catalog.expire(_EXPIRY)
         self.history = CatalogTable(self, "history", settings=settings, key=key)
         outputs.write(
             self,

@@ -4,73 +4,85 @@ Read `IngestStack.__init__` for the order, and each `_wire_*` for one step: what
 is told, what it may do. Grants are exact actions on exact keys; what is not listed is denied.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from aws_cdk import Duration, Stack, aws_events, aws_iam, aws_kms, aws_lambda, aws_sns
+from aws_cdk import Duration, aws_events, aws_iam, aws_lambda
 from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
 from forebay import names
-from forebay.names import (
-    EVENT_SOURCE,
-    FOLDERS,
-    LANDING_ZONES,
-    DetailType,
-    Step,
-    Zone,
-    bucket_env,
-)
+from forebay.names import EVENT_SOURCE, FOLDERS, LANDING_ZONES, DetailType, Step, Zone
 from infra import outputs
-from infra.bundling import cloud_target, local_target
 from infra.checks import acknowledge
-from infra.constructs.alarm import Bound, alarm
-from infra.constructs.catalog_table import CatalogTable
+from infra.constructs.alarm import Above, Notice, alarm, forebay_metric
+from infra.constructs.event_archive import EventArchive
 from infra.constructs.pipeline_machine import PipelineMachine
-from infra.constructs.python_layer import PythonLayer
-from infra.constructs.step_function import StepFunction
-from infra.constructs.step_queue import DeadLetters, StepQueue
-from infra.constructs.zone_bucket import ZoneBucket
-from infra.policy import write_policy
+from infra.constructs.step_queue import DeadLetters, FailureQueue
+from infra.foundation import Foundation
+from infra.runbooks import Runbook
 from infra.settings import Settings
-from infra.steps import STEPS, Layer
+from infra.stacks.step_stack import StepStack, place_of
+from infra.steps import STEPS, Stream, trigger_of
 
-__all__ = ["Foundation", "IngestStack"]
+__all__ = ["READ_QC", "STEPS_OF_THE_FLOW", "IngestStack"]
 
 READ_QC: Final = "read_qc"
+_READ: Final = ("s3:GetObject", "s3:GetObjectVersion")
+STEPS_OF_THE_FLOW: Final = (
+    Step.REGISTER_OBJECT,
+    Step.INSPECT_DICOM,
+    Step.INSPECT_GENOMICS,
+    Step.PLACE_OBJECT,
+    Step.RELAY_CHANGES,
+    Step.RUN_READ_QC,
+    Step.SUBMIT_PIPELINE,
+    Step.RECORD_PIPELINE,
+)
 
-_STREAM_TRIES: Final = 20
+# How long one record that always fails stands in the way. Only records of its quarter of a shard
+# wait (`Stream.at_most` batches run side by side). Halving a batch of 100 until the record is alone
+# takes 7 failures, then come 11 tries: 18 of about a second each for a bug, and 18 minutes at the
+# very most, for one that hangs until the function's timeout of 60 s each time. The age alarm rings
+# after 5. More tries would not help in an outage either: Lambda does not count what it could not
+# invoke, the clients retry throttling inside one try, and what is given up is archived at once.
+_STREAM_TRIES: Final = 10
 _STREAM_AGE_HOURS: Final = 12
 """A stream keeps 24 hours: what the relay gave up on can be read again for as long once more."""
 
+_CONDITION_OF_COPIES: Final = (
+    "Object Deleted",
+    "Object Restore Initiated",
+    "Object Restore Completed",
+    "Object Restore Expired",
+    "Object Storage Class Changed",
+    "Object Access Tier Changed",
+)
+"""What S3 tells of a placed copy that is news: not that we made it, or tagged it."""
+_OUTSIDE_POLICY: Final = "deleted"
+_ZONES_OF_COPIES: Final = (Zone.CLINICAL, Zone.GENOMICS, Zone.DERIVED, Zone.QUARANTINE)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Foundation:
-    """What the flow stands on, from the other stacks."""
 
-    zones: Mapping[Zone, ZoneBucket]
-    catalog: CatalogTable
-    history: CatalogTable
-    subject_key: aws_kms.IKey
-    topic: aws_sns.ITopic
-
-
-class IngestStack(Stack):
-    """Everything that can be deleted and deployed again without losing anything."""
+class IngestStack(StepStack):
+    """From S3's event to the last step: bus, queues, functions, state machine."""
 
     def __init__(self, scope: Construct, settings: Settings, base: Foundation) -> None:
         super().__init__(
             scope,
             "ingest",
-            stack_name=f"{settings.prefix}-ingest",
-            description="Forebay: the flow.",
+            settings,
+            base,
+            steps=STEPS_OF_THE_FLOW,
         )
-        self._settings = settings
-        self._base = base
-        self._layers = self._build_layers()
         self.bus = aws_events.EventBus(self, "Bus", event_bus_name=settings.prefix)
         outputs.write(self, BusName=self.bus.event_bus_name)
+        # Here, since the dead-letter queues are: a queue must be there before another names it.
+        self._failures = FailureQueue(
+            Construct(self, place_of(Step.ARCHIVE_DEAD_LETTERS)),
+            Step.ARCHIVE_DEAD_LETTERS,
+            settings,
+            base.topic,
+        )
         self._wire_register_object()
         self._wire_inspect_dicom()
         self._wire_inspect_genomics()
@@ -79,37 +91,54 @@ class IngestStack(Stack):
         machine = self._wire_run_read_qc()
         self._wire_submit_pipeline(machine)
         self._wire_record_pipeline(machine)
+        if not settings.is_local:
+            self._archive_events()
 
     def _wire_register_object(self) -> None:
-        """Arrivals → catalog."""
-        role = self._queue_step(
+        """Arrivals, and what becomes of arrivals and copies later → catalog."""
+        role = self._flow_step(
             Step.REGISTER_OBJECT,
-            environment=self._buckets(*LANDING_ZONES),
-            pattern=aws_events.EventPattern(
-                source=["aws.s3"],
-                detail_type=["Object Created"],
-                detail={
-                    "bucket": {"name": [self._base.zones[zone].name for zone in LANDING_ZONES]}
-                },
-            ),
+            environment=self._buckets(*LANDING_ZONES, *_ZONES_OF_COPIES),
+            patterns={
+                "Rule": self._s3_events(*LANDING_ZONES, tells=("Object Created", "Object Deleted")),
+                "CopiesRule": self._s3_events(*_ZONES_OF_COPIES, tells=_CONDITION_OF_COPIES),
+            },
         )
-        self._read_landing(role, *LANDING_ZONES)
-        self._base.catalog.allow(role, "GetItem", "PutItem")
+        zones = (*LANDING_ZONES, *_ZONES_OF_COPIES)
+        self._allow(role, *_READ, zones=zones)
+        # Without it S3 answers "forbidden" instead of "not there" of what was deleted.
+        self._allow_listing(role, *zones)
+        for zone in LANDING_ZONES:
+            self._base.zones[zone].allow_listing(role, versions=True)
+        self._base.catalog.allow(role, "GetItem", "PutItem", "Query", "UpdateItem")
+        alarm(
+            self,
+            "DeletedOutsidePolicyAlarm",
+            Above.once(
+                forebay_metric("Outcomes", step=Step.REGISTER_OBJECT.value, outcome=_OUTSIDE_POLICY)
+            ),
+            Notice(
+                "A placed copy was deleted, and no decision allowed it.",
+                Runbook.DELETED_OUTSIDE_POLICY,
+            ),
+            tell=self._base.topic,
+        )
 
     def _wire_inspect_dicom(self) -> None:
         """Received DICOM → verified, quarantined, duplicate, conflict."""
-        role = self._queue_step(
+        role = self._flow_step(
             Step.INSPECT_DICOM,
             environment={
                 names.ENV_SUBJECT_KEY: self._base.subject_key.key_id,
                 **self._buckets(Zone.LANDING_IMAGING),
             },
-            pattern=_changes(DetailType.OBJECT_RECEIVED, kind=["dicom"]),
+            patterns=_changes(DetailType.OBJECT_RECEIVED, kind=["dicom"]),
         )
-        self._read_landing(role, Zone.LANDING_IMAGING)
+        self._allow(role, *_READ, zones=[Zone.LANDING_IMAGING, Zone.QUARANTINE])
         self._claim_identity(role)
+        self._base.catalog.allow(role, "Query")  # what a steward lets stand beside an identity
         # To compare with the holder of a UID where checksums alone cannot decide.
-        self._read_placed(role, Zone.CLINICAL)
+        self._allow_placed(role, *_READ, zones=[Zone.CLINICAL])
         role.add_to_principal_policy(
             aws_iam.PolicyStatement(
                 actions=["kms:GenerateMac"], resources=[self._base.subject_key.key_arn]
@@ -118,16 +147,17 @@ class IngestStack(Stack):
 
     def _wire_inspect_genomics(self) -> None:
         """Everything else that was received → verified, quarantined, awaiting its digest."""
-        role = self._queue_step(
+        role = self._flow_step(
             Step.INSPECT_GENOMICS,
             environment=self._buckets(*LANDING_ZONES),
-            pattern=_changes(DetailType.OBJECT_RECEIVED, kind=[{"anything-but": ["dicom"]}]),
+            patterns=_changes(DetailType.OBJECT_RECEIVED, kind=[{"anything-but": ["dicom"]}]),
         )
-        self._read_landing(role, *LANDING_ZONES)
+        self._allow(role, *_READ, zones=[*LANDING_ZONES, Zone.QUARANTINE])
         self._claim_identity(role)
-        self._base.catalog.allow(role, "Query")  # whom a checksum file speaks of
+        # Whom a checksum file speaks of; and its leases are deleted.
+        self._base.catalog.allow(role, "DeleteItem", "Query")
         # A checksum file that comes late is judged by the copy: the landing copy may be gone.
-        self._read_placed(role, *FOLDERS)
+        self._allow_placed(role, *_READ, zones=FOLDERS)
 
     def _wire_place_object(self) -> None:
         """Outcomes → copies in their zone, tags, settled landing versions."""
@@ -135,10 +165,10 @@ class IngestStack(Stack):
             **{zone: [f"{folder}/*" for folder in folders] for zone, folders in FOLDERS.items()},
             Zone.QUARANTINE: ["*"],
         }
-        role = self._queue_step(
+        role = self._flow_step(
             Step.PLACE_OBJECT,
             environment=self._buckets(*LANDING_ZONES, *destinations),
-            pattern=_changes(
+            patterns=_changes(
                 DetailType.OBJECT_VERIFIED,
                 DetailType.OBJECT_QUARANTINED,
                 DetailType.OBJECT_DUPLICATED,
@@ -171,13 +201,19 @@ class IngestStack(Stack):
                     "s3:PutObjectVersionTagging",
                     under=keys,
                 )
-        self._base.catalog.allow(role, "GetItem", "UpdateItem")
+        self._base.catalog.allow(role, "DeleteItem", "GetItem", "UpdateItem")  # deletes its leases
 
     def _wire_relay_changes(self) -> None:
         """Changes of the catalog → history, projections, ledger, bus."""
-        spec = STEPS[Step.RELAY_CHANGES]
-        place = Construct(self, _place(spec.step))
-        dead_letters = DeadLetters(place, spec, self._settings, self._base.topic)
+        spec, stream = STEPS[Step.RELAY_CHANGES], trigger_of(Step.RELAY_CHANGES, Stream)
+        place = Construct(self, place_of(spec.step))
+        dead_letters = DeadLetters(
+            place,
+            spec.step,
+            self._settings,
+            topic=self._base.topic,
+            failures=self._failures,
+        )
         acknowledge(dead_letters, "SQS3", "It is a dead-letter queue: of a stream, not a queue.")
         step = self._function(
             place,
@@ -191,18 +227,21 @@ class IngestStack(Stack):
         alarm(
             step,
             "AgeAlarm",
-            Bound(
-                step.function.metric("IteratorAge", statistic="Maximum"), spec.age_alarm_s * 1000
+            Above(
+                step.function.metric("IteratorAge", statistic="Maximum"), stream.age_alarm_s * 1000
+            ),
+            Notice(
+                "relay_changes is falling behind: events, history and ledger are late.",
+                Runbook.CHANGE_FEED,
             ),
             tell=self._base.topic,
-            meaning="relay_changes is falling behind: events, history and ledger are late.",
         )
         self._base.catalog.allow_stream(step.role)
         step.function.add_event_source_mapping(
             "Stream",
             event_source_arn=self._base.catalog.table.table_stream_arn,
             starting_position=aws_lambda.StartingPosition.TRIM_HORIZON,
-            batch_size=spec.batch,
+            batch_size=stream.batch,
             parallelization_factor=spec.at_most(self._settings.profile),
             bisect_batch_on_error=True,
             report_batch_item_failures=True,
@@ -215,18 +254,16 @@ class IngestStack(Stack):
                 )
             ],
         )
-        self._base.catalog.allow(step.role, "BatchWriteItem")
+        self._base.catalog.allow(step.role, "BatchWriteItem", "PutItem")
         self._base.history.allow(step.role, "BatchWriteItem")
         self._base.zones[Zone.LEDGER].allow(step.role, "s3:PutObject", under="changes/*")
         self.bus.grant_put_events_to(step.role)
-        outputs.write(
-            self, **{outputs.of_step("DeadLetterUrl", spec.step): dead_letters.queue.queue_url}
-        )
+        self._say(spec.step, DeadLetterUrl=dead_letters.queue.queue_url)
 
     def _wire_run_read_qc(self) -> PipelineMachine:
         """A pair of reads → a report that arrives like any other object."""
         step = self._function(
-            Construct(self, _place(Step.RUN_READ_QC)),
+            Construct(self, place_of(Step.RUN_READ_QC)),
             Step.RUN_READ_QC,
             self._buckets(Zone.GENOMICS, Zone.LANDING_GENOMICS),
         )
@@ -256,10 +293,10 @@ class IngestStack(Stack):
     def _wire_submit_pipeline(self, machine: PipelineMachine) -> None:
         """Placed reads → a run, once their mates are placed too."""
         arns = {machine.name: machine.machine.state_machine_arn}
-        role = self._queue_step(
+        role = self._flow_step(
             Step.SUBMIT_PIPELINE,
             environment={names.ENV_STATE_MACHINES: self.to_json_string(arns)},
-            pattern=_changes(DetailType.OBJECT_PLACED, kind=["fastq"]),
+            patterns=_changes(DetailType.OBJECT_PLACED, kind=["fastq"]),
         )
         self._base.catalog.allow(role, "GetItem", "PutItem", "Query")
         role.add_to_principal_policy(
@@ -270,102 +307,47 @@ class IngestStack(Stack):
 
     def _wire_record_pipeline(self, machine: PipelineMachine) -> None:
         """A run's end → its record."""
-        role = self._queue_step(
+        role = self._flow_step(
             Step.RECORD_PIPELINE,
             environment={},
-            pattern=aws_events.EventPattern(
-                source=["aws.states"],
-                detail_type=["Step Functions Execution Status Change"],
-                detail={"stateMachineArn": [machine.machine.state_machine_arn]},
-            ),
+            patterns={
+                "Rule": aws_events.EventPattern(
+                    source=["aws.states"],
+                    detail_type=["Step Functions Execution Status Change"],
+                    detail={"stateMachineArn": [machine.machine.state_machine_arn]},
+                )
+            },
         )
         self._base.catalog.allow(role, "GetItem", "PutItem")
 
-    def _build_layers(self) -> dict[str, PythonLayer]:
-        """Build the layers here, beside their functions: their ARNs change with every version."""
-        settings = self._settings
-        target = local_target(settings.python) if settings.is_local else cloud_target()
-        return {
-            name: PythonLayer(
-                self,
-                name,
-                settings=settings,
-                target=target,
-                finish=write_policy if name == Layer.POLICY else None,
-            )
-            for name in Layer.ALL
-        }
+    def _archive_events(self) -> None:
+        """Keep what was said on both buses, to say it again: at scale, or to a new subscriber."""
+        anything = aws_events.EventPattern(source=[EVENT_SOURCE])
+        EventArchive(self, "changes", self._settings, self.bus, anything)
+        default = aws_events.EventBus.from_event_bus_name(self, "DefaultBus", "default")
+        arrivals = self._s3_events(*LANDING_ZONES, tells=("Object Created", "Object Deleted"))
+        EventArchive(self, "arrivals", self._settings, default, arrivals)
 
-    def _queue_step(
-        self, step: Step, *, environment: Mapping[str, str], pattern: aws_events.EventPattern
-    ) -> aws_iam.IRole:
-        """Build a step that works off a queue of events; return its role, to grant to.
-
-        Events of the bus match when they are ours; S3's and Step Functions' own come on the
-        account's default bus.
-        """
-        spec = STEPS[step]
-        place = Construct(self, _place(step))
-        queue = StepQueue(place, spec, self._settings, self._base.topic)
-        ours = pattern.source == [EVENT_SOURCE]
-        queue.receive(
-            pattern,
-            self.bus if ours else aws_events.EventBus.from_event_bus_name(place, "Bus", "default"),
-        )
-        built = self._function(place, step, environment)
-        built.function.add_event_source(
-            sources.SqsEventSource(
-                queue.queue,
-                batch_size=spec.batch,
-                max_concurrency=spec.at_most(self._settings.profile),
-                report_batch_item_failures=True,
-            )
-        )
-        outputs.write(
-            self,
-            **{
-                outputs.of_step("QueueUrl", step): queue.queue.queue_url,
-                outputs.of_step("DeadLetterUrl", step): queue.dead_letters.queue.queue_url,
-            },
-        )
-        return built.role
-
-    def _function(
+    def _flow_step(
         self,
-        place: Construct,
         step: Step,
+        *,
         environment: Mapping[str, str],
-    ) -> StepFunction:
-        """Build a step's function; every step knows the catalog, the state machine of the flow."""
-        built = StepFunction(
-            place,
-            STEPS[step],
-            settings=self._settings,
-            layers=self._layers,
-            environment={names.ENV_TABLE: self._base.catalog.table.table_name, **environment},
+        patterns: Mapping[str, aws_events.EventPattern],
+    ) -> aws_iam.IRole:
+        role = self._queue_step(
+            step, environment=environment, patterns=patterns, bus=self.bus, failures=self._failures
         )
-        outputs.write(
-            self,
-            **{
-                outputs.of_step("FunctionName", step): built.function.function_name,
-                outputs.of_step("LogGroup", step): built.log_group.log_group_name,
-            },
+        # What goes wrong leaves a note, from which a dead letter gets its reason.
+        self._base.catalog.allow(role, "PutItem")
+        return role
+
+    def _s3_events(self, *zones: Zone, tells: Sequence[str]) -> aws_events.EventPattern:
+        return aws_events.EventPattern(
+            source=["aws.s3"],
+            detail_type=list(tells),
+            detail={"bucket": {"name": [self._base.zones[zone].name for zone in zones]}},
         )
-        return built
-
-    def _buckets(self, *zones: Zone) -> dict[str, str]:
-        return {bucket_env(zone): self._base.zones[zone].name for zone in zones}
-
-    def _read_landing(self, role: aws_iam.IRole, *zones: Zone) -> None:
-        for zone in zones:
-            self._base.zones[zone].allow(role, "s3:GetObject", "s3:GetObjectVersion")
-
-    def _read_placed(self, role: aws_iam.IRole, *zones: Zone) -> None:
-        for zone in zones:
-            for folder in FOLDERS[zone]:
-                self._base.zones[zone].allow(
-                    role, "s3:GetObject", "s3:GetObjectVersion", under=f"{folder}/*"
-                )
 
     def _claim_identity(self, role: aws_iam.IRole) -> None:
         """Let a step move an object's state and claim an identity with it, in one transaction."""
@@ -374,15 +356,14 @@ class IngestStack(Stack):
         )
 
 
-def _place(step: Step) -> str:
-    """Return the construct id under which everything of a step stands."""
-    return step.value.title().replace("_", "")
-
-
-def _changes(*detail_types: DetailType, kind: list[Any] | None = None) -> aws_events.EventPattern:
+def _changes(
+    *detail_types: DetailType, kind: list[Any] | None = None
+) -> dict[str, aws_events.EventPattern]:
     """Match changes of the catalog, of some kinds of object where `kind` says so."""
-    return aws_events.EventPattern(
-        source=[EVENT_SOURCE],
-        detail_type=[detail_type.value for detail_type in detail_types],
-        detail={"kind": kind} if kind else None,
-    )
+    return {
+        "Rule": aws_events.EventPattern(
+            source=[EVENT_SOURCE],
+            detail_type=[detail_type.value for detail_type in detail_types],
+            detail={"kind": kind} if kind else None,
+        )
+    }

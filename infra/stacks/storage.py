@@ -8,7 +8,8 @@ from constructs import Construct
 from forebay.names import LANDING_ZONES, Zone
 from infra import outputs
 from infra.constructs.access_log import AccessLog
-from infra.constructs.domain_key import Domain, DomainKey, SubjectKey
+from infra.constructs.domain_key import Domain, DomainKey, ReceiptKey, SubjectKey
+from infra.constructs.inventory import Inventory
 from infra.constructs.replication import replicate
 from infra.constructs.site_policy import SitePolicy
 from infra.constructs.zone_bucket import LANDING_RULES, BucketOptions, ZoneBucket
@@ -28,6 +29,15 @@ _DOMAIN: Final = {
 }
 """Whose key a zone is encrypted with (the archive has its own, in its own region)."""
 
+_SENDS_EVENTS: Final = (
+    *LANDING_ZONES,
+    Zone.QUARANTINE,
+    Zone.CLINICAL,
+    Zone.GENOMICS,
+    Zone.DERIVED,
+)
+"""Of arrivals, and of what becomes of copies; rules of `ingest` pick what is news."""
+
 _REPLICATED: Final = (Zone.CLINICAL, Zone.GENOMICS)
 
 
@@ -44,6 +54,7 @@ class StorageStack(Stack):
         )
         self.keys = {domain: DomainKey(self, domain, settings).key for domain in Domain}
         self.subject_key = SubjectKey(self, settings).key
+        self.receipt_key = ReceiptKey(self, settings).key
         _let_alarms_publish(self.keys[Domain.OPERATIONAL])
         access_log = None if settings.is_local else AccessLog(self, settings).bucket
         self.zones = {
@@ -53,7 +64,7 @@ class StorageStack(Stack):
                 settings=settings,
                 key=self.keys[domain],
                 options=BucketOptions(
-                    events=zone in LANDING_ZONES,
+                    events=zone in _SENDS_EVENTS,
                     rules=_rules(zone),
                     lock_days=settings.lock_days if zone is Zone.LEDGER else None,
                     access_log=access_log,
@@ -61,12 +72,22 @@ class StorageStack(Stack):
             )
             for zone, domain in _DOMAIN.items()
         }
+        if access_log:
+            inventory = Inventory(
+                self, settings, key=self.keys[Domain.OPERATIONAL], access_log=access_log
+            )
+            inventory.of(self.zones[zone] for zone in _SENDS_EVENTS)
         if settings.replica_region:
             replicate([self.zones[zone] for zone in _REPLICATED], settings)
         for site in settings.sites:
             SitePolicy(self, site, settings, [self.zones[zone] for zone in LANDING_ZONES])
         names = {outputs.bucket(zone): bucket.name for zone, bucket in self.zones.items()}
-        outputs.write(self, **names, SubjectKeyId=self.subject_key.key_id)
+        outputs.write(
+            self,
+            **names,
+            SubjectKeyId=self.subject_key.key_id,
+            ReceiptKeyId=self.receipt_key.key_id,
+        )
 
 
 def _rules(zone: Zone) -> tuple[aws_s3.LifecycleRule, ...]:

@@ -21,7 +21,7 @@ from forebay.adapters.catalog import DynamoCatalog
 from forebay.adapters.catalog_reader import CatalogReader
 from forebay.adapters.change_log import DynamoChangeLog
 from forebay.adapters.s3 import S3ObjectStore
-from forebay.names import INDEX_BY_GROUP, INDEX_BY_STATE
+from forebay.names import INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
 from forebay_cli.home import Home
 from forebay_cli.localcloud import emulator, ports
 from forebay_cli.localcloud.environment import ensure_environment
@@ -30,6 +30,7 @@ from forebay_cli.localcloud.record import ACCESS_KEY, SECRET_KEY
 
 REGION: Final = "us-east-1"
 _STATE_ATTRIBUTES: Final = ["object_id", "site", "kind", "state_since", "size_bytes"]
+_DUE_ATTRIBUTES: Final = ["object_id", "entity", "size_bytes"]
 
 
 @dataclass
@@ -56,7 +57,8 @@ class Cloud:
     def table(self) -> str:
         """Create a table with the keys, indexes and stream of infra/stacks/catalog.py."""
         name = f"fb-{uuid4().hex[:20]}"
-        attributes = ("pk", "sk", "state_pk", "state_sk", "group_pk", "group_sk")
+        indexed = ("state_pk", "state_sk", "group_pk", "group_sk", "due_pk", "due_sk")
+        attributes = ("pk", "sk", *indexed)
         self.client("dynamodb").create_table(
             TableName=name,
             BillingMode="PAY_PER_REQUEST",
@@ -77,6 +79,14 @@ class Cloud:
                     "IndexName": INDEX_BY_GROUP,
                     "KeySchema": _key("group_pk", "group_sk"),
                     "Projection": {"ProjectionType": "ALL"},
+                },
+                {
+                    "IndexName": INDEX_BY_DUE,
+                    "KeySchema": _key("due_pk", "due_sk"),
+                    "Projection": {
+                        "ProjectionType": "INCLUDE",
+                        "NonKeyAttributes": _DUE_ATTRIBUTES,
+                    },
                 },
             ],
             StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},

@@ -134,6 +134,39 @@ def test_run_that_is_started_is_not_started_again(cloud: Cloud, machine: str, en
     assert len(executions) == 1
 
 
+def test_run_that_is_under_way_has_no_outcome(cloud: Cloud, machine: str) -> None:
+    pipelines = StepFunctionsPipelines(cloud.client("stepfunctions"), {"read_qc": machine})
+    run = any_run()
+
+    assert pipelines.outcome(replace(run, execution_arn=pipelines.start(run))) is None
+
+
+def test_run_that_ended_says_how(cloud: Cloud, machine: str) -> None:
+    client = cloud.client("stepfunctions")
+    pipelines = StepFunctionsPipelines(client, {"read_qc": machine})
+    run = any_run()
+    run = replace(run, execution_arn=pipelines.start(run))
+    client.stop_execution(executionArn=run.execution_arn)
+
+    outcome = pipelines.outcome(run)
+
+    assert outcome
+    assert (outcome.run_id, outcome.status) == (run.run_id, "ABORTED")
+    assert outcome.execution_arn == run.execution_arn
+    assert outcome.stopped_at.endswith("Z")
+
+
+def test_run_that_the_engine_does_not_know_is_not_found(cloud: Cloud, machine: str) -> None:
+    pipelines = StepFunctionsPipelines(cloud.client("stepfunctions"), {"read_qc": machine})
+    execution = machine.replace(":stateMachine:", ":execution:")
+    run = any_run(execution_arn=f"{execution}:read_qc-gone")
+
+    outcome = pipelines.outcome(run)
+
+    assert outcome
+    assert outcome.status == "NOT_FOUND"
+
+
 def test_pipeline_without_a_machine_is_a_configuration_error(cloud: Cloud) -> None:
     with pytest.raises(ConfigurationError, match="read_qc"):
         StepFunctionsPipelines(cloud.client("stepfunctions"), {}).start(any_run())

@@ -13,7 +13,8 @@ from forebay.domain.objects import Kind, ObjectRecord
 from forebay.domain.runs import RunState
 from forebay.domain.states import State
 from forebay.errors import StaleRecordError
-from forebay.services.ports import Applied, Change, Claim, ClaimHeld, Declarations
+from forebay.names import Step
+from forebay.services.ports import Applied, Change, Claim, ClaimHeld, Declarations, Lease
 from tests.adapters.conftest import Cloud, calls_of
 from tests.unit.fakes import (
     NOON,
@@ -394,3 +395,138 @@ def test_change_that_makes_a_sample_known_lists_the_object_with_it(
     )
 
     assert [item["object_id"]["S"] for item in answer["Items"]] == [before.object_id]
+
+
+def any_lease(record: ObjectRecord, **fields: Any) -> Lease:
+    """Return a lease on a record for the next minute."""
+    facts: dict[str, Any] = {
+        "object_id": record.object_id,
+        "record_version": record.version,
+        "step": Step.INSPECT_GENOMICS,
+        "holder": "m1",
+        "until": NOON + timedelta(minutes=1),
+    }
+    return Lease(**facts | fields)
+
+
+def test_lease_comes_back_as_it_was_and_the_record_is_untouched(catalog: DynamoCatalog) -> None:
+    record = registered(catalog)
+    lease = any_lease(record)
+    assert catalog.get_lease(record.object_id) is None
+
+    assert catalog.take_lease(lease, NOON)
+
+    assert catalog.get_lease(record.object_id) == lease
+    assert catalog.get(record.object_id) == record
+    assert catalog.versions_of(record.location.bucket, record.location.key) == (record,)
+
+
+def test_lease_that_another_holds_is_not_taken(catalog: DynamoCatalog) -> None:
+    record = registered(catalog)
+    lease = any_lease(record)
+    catalog.take_lease(lease, NOON)
+
+    assert not catalog.take_lease(any_lease(record, holder="m2"), LATER)
+    assert catalog.get_lease(record.object_id) == lease
+
+
+@pytest.mark.parametrize(
+    "after, fields",
+    [
+        pytest.param(timedelta(minutes=1), {"holder": "m2"}, id="ended"),
+        pytest.param(timedelta(), {"holder": "m1"}, id="mine"),
+        pytest.param(timedelta(), {"holder": "m2", "record_version": 2}, id="void"),
+    ],
+)
+def test_lease_that_ended_or_is_mine_or_void_is_taken(
+    catalog: DynamoCatalog, after: timedelta, fields: dict[str, Any]
+) -> None:
+    record = registered(catalog)
+    catalog.take_lease(any_lease(record), NOON)
+    wanted = any_lease(record, until=NOON + timedelta(hours=1), **fields)
+
+    assert catalog.take_lease(wanted, NOON + after)
+
+    assert catalog.get_lease(record.object_id) == wanted
+
+
+def test_lease_is_ended_once_by_whoever_knows_it(catalog: DynamoCatalog) -> None:
+    record = registered(catalog)
+    lease = any_lease(record)
+    catalog.take_lease(lease, NOON)
+
+    assert catalog.end_lease(lease)
+    assert not catalog.end_lease(lease)
+    assert catalog.get_lease(record.object_id) is None
+
+
+@pytest.mark.parametrize("fields", [{"holder": "m2"}, {"until": NOON + timedelta(hours=1)}])
+def test_lease_that_another_took_meanwhile_is_not_ended(
+    catalog: DynamoCatalog, fields: dict[str, Any]
+) -> None:
+    record = registered(catalog)
+    lease = any_lease(record)
+    catalog.take_lease(lease, NOON)
+    newer = any_lease(record, **fields)
+    catalog.take_lease(newer, lease.until)
+
+    assert not catalog.end_lease(lease)
+    assert catalog.get_lease(record.object_id) == newer
+
+
+def test_leases_of_two_versions_of_a_key_are_two(catalog: DynamoCatalog) -> None:
+    old = registered(catalog)
+    new = registered(catalog, location=replace(old.location, version_id="other"))
+
+    assert catalog.take_lease(any_lease(old), NOON)
+    assert catalog.take_lease(any_lease(new, holder="m2"), NOON)
+
+
+def test_further_records_change_in_the_same_transaction(catalog: DynamoCatalog) -> None:
+    holder = registered(catalog, state=State.PLACED, duplicate_count=0)
+    before = registered(catalog)
+    claim = Claim("sop", any_uid())
+    catalog.apply(Change(holder, holder := holder.amended(LATER, object_class="x"), [claim]))
+    after = before.moved_to(State.VERIFIED, LATER)
+    superseded = holder.moved_to(State.SUPERSEDED, LATER, original_id=before.object_id)
+    taking = replace(claim, takes_over=holder.object_id)
+
+    outcome = catalog.apply(Change(before, after, [taking], also=[(holder, superseded)]))
+
+    assert outcome == Applied()
+    assert catalog.get(before.object_id) == after
+    assert catalog.get(holder.object_id) == superseded
+    assert catalog.holders("sop", claim.group) == {"-": before.object_id}
+
+
+def test_further_record_that_moved_on_stops_the_whole(catalog: DynamoCatalog) -> None:
+    holder = registered(catalog, state=State.PLACED)
+    before = registered(catalog)
+    claim = Claim("sop", any_uid())
+    superseded = holder.moved_to(State.SUPERSEDED, LATER)
+    convicted = holder.moved_to(State.QUARANTINED, LATER)
+    catalog.apply(Change(holder, convicted))
+
+    after = before.moved_to(State.VERIFIED, LATER)
+    with pytest.raises(StaleRecordError):
+        catalog.apply(Change(before, after, [claim], also=[(holder, superseded)]))
+
+    assert catalog.get(before.object_id) == before
+    assert catalog.get(holder.object_id) == convicted
+    assert catalog.holders("sop", claim.group) == {}
+
+
+def test_claim_that_is_held_is_told_even_where_further_records_change(
+    catalog: DynamoCatalog,
+) -> None:
+    holder, other, before = registered(catalog), registered(catalog), registered(catalog)
+    claim = Claim("sop", any_uid())
+    catalog.apply(Change(holder, holder.moved_to(State.VERIFIED, LATER), [claim]))
+    also = [(other, other.moved_to(State.DELETED, LATER))]
+
+    outcome = catalog.apply(
+        Change(before, before.moved_to(State.VERIFIED, LATER), [claim], also=also)
+    )
+
+    assert outcome == ClaimHeld(claim, holder.object_id)
+    assert catalog.get(other.object_id) == other

@@ -1,14 +1,16 @@
 """DynamoChangeLog: history, search entries and ledger, the same however often they are written."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
+from forebay.adapters.catalog import DynamoCatalog
 from forebay.adapters.change_log import DynamoChangeLog
 from forebay.domain.objects import Kind, ObjectRecord
 from forebay.domain.states import State
 from forebay.services.ports import RecordedChange
 from tests.adapters.conftest import Cloud, calls_of
-from tests.unit.fakes import NOON, any_finding, any_instance, any_record
+from tests.unit.fakes import NOON, any_finding, any_instance, any_location, any_record
 
 MARKER = "Xq7Zk"
 
@@ -131,3 +133,27 @@ def test_reads_of_a_run_are_listed_once_verified(cloud: Cloud, change_log: Dynam
     (item,) = rows(cloud, change_log.table)
     assert item["pk"]["S"] == "FIND#run#M1_7_FC1"
     assert item["object_id"]["S"] == record.object_id
+
+
+def test_objects_are_found_by_the_copies_they_have_or_had(
+    catalog: DynamoCatalog, change_log: DynamoChangeLog
+) -> None:
+    copy = any_location(key="dicom/1/2/3.dcm")
+    before, other = any_record(), any_record()
+    placed = before.amended(NOON, placed=copy)
+    beside = other.amended(NOON, placed=replace(copy, version_id="another"))
+    held = any_record().amended(NOON, held=replace(copy, key="NOT_DICOM/x"))
+
+    change_log.record(
+        [
+            RecordedChange(before, placed),
+            RecordedChange(other, beside),
+            RecordedChange(None, held),
+            RecordedChange(placed, placed.amended(NOON, placed=None)),
+        ]
+    )
+
+    found = catalog.objects_copied_to(copy.bucket, copy.key)
+    assert set(found) == {before.object_id, other.object_id}
+    assert catalog.objects_copied_to(copy.bucket, "NOT_DICOM/x") == (held.object_id,)
+    assert catalog.objects_copied_to(copy.bucket, "elsewhere") == ()

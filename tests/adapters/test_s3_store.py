@@ -348,3 +348,35 @@ def tags_of(cloud: Cloud, location: Location) -> dict[str, str]:
         Bucket=location.bucket, Key=location.key, VersionId=location.version_id
     )
     return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+
+def test_versions_of_a_key_are_listed_oldest_first_without_markers_and_longer_keys(
+    cloud: Cloud, store: S3ObjectStore
+) -> None:
+    first = upload(cloud, b"1")
+    second = upload(cloud, b"2", bucket=first.bucket)
+    upload(cloud, b"3", bucket=first.bucket, Key=f"{first.key}.md5")
+    cloud.client("s3").delete_object(Bucket=first.bucket, Key=first.key)
+
+    assert store.versions_at(first.bucket, first.key) == (first, second)
+    assert store.versions_at(first.bucket, "site-a/none") == ()
+
+
+def test_version_of_an_unversioned_bucket_is_the_null_version(
+    cloud: Cloud, store: S3ObjectStore
+) -> None:
+    location = upload(cloud, bucket=cloud.bucket(versioned=False))
+
+    assert store.versions_at(location.bucket, location.key) == (location,)
+
+
+def test_many_versions_are_listed_page_by_page(cloud: Cloud, store: S3ObjectStore) -> None:
+    first = upload(cloud, b"0")
+    made = [first, *(upload(cloud, b"%d" % n, bucket=first.bucket) for n in range(1, 4))]
+    pages = cloud.client("s3").meta.events
+    small = lambda params, **_: params.update(MaxKeys=2)  # noqa: E731 - to be taken off again
+    pages.register("provide-client-params.s3.ListObjectVersions", small)
+    try:
+        assert list(store.versions_at(first.bucket, first.key)) == made
+    finally:
+        pages.unregister("provide-client-params.s3.ListObjectVersions", small)

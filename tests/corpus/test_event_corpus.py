@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from forebay.errors import MessageError
-from forebay.events import ObjectCreated, read_s3_events
+from forebay.events import ObjectCreated, StorageChanged, StorageKind, read_s3_events
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 TRUTH = CORPUS / "TRUTH_events.csv"
@@ -38,7 +38,7 @@ def bodies(file: str) -> list[str]:
 
 def read(body: str) -> list[ObjectCreated]:
     try:
-        return list(read_s3_events(body))
+        return [e for e in read_s3_events(body) if isinstance(e, ObjectCreated)]
     except MessageError:
         return []
 
@@ -50,6 +50,39 @@ def test_recorded_event_yields_exactly_the_created_objects(file: str) -> None:
     assert [(event.bucket, event.key) for event in found] == [
         (row["bucket"], row["key"]) for row in created
     ]
+
+
+@pytest.mark.parametrize(
+    "file, expected",
+    [
+        (
+            "lambda-go__s3-glacier-event.json",
+            (StorageKind.RESTORED, "glacier-test.txt", "", "2023-05-17T15:00:00.456Z"),
+        ),
+        (
+            "lambda-go__s3-intelligenttier-event.json",
+            (StorageKind.ACCESS_TIER_CHANGED, "intelligent-tier-test.dat", "ARCHIVE_ACCESS", ""),
+        ),
+        (
+            "lambda-go__s3-lifecycle-event.json",
+            (StorageKind.STORAGE_CLASS_CHANGED, "lifecycle-test.dat", "GLACIER", ""),
+        ),
+        (
+            "powertools__s3EventBridgeNotificationObjectRestoreCompletedEvent.json",
+            (StorageKind.RESTORED, "IMG_m7fzo3.jpg", "", "2021-11-13T00:00:00Z"),
+        ),
+        ("derived__delete.json", (StorageKind.REMOVED, "a.dcm", "", "")),
+        # Delete markers hide, and remove nothing.
+        ("powertools__s3EventBridgeNotificationObjectDeletedEvent.json", None),
+        ("powertools__s3EventBridgeNotificationObjectExpiredEvent.json", None),
+        ("lambda-go__s3-replication-event.json", None),
+    ],
+)
+def test_recorded_change_of_storage_is_read(file: str, expected: tuple[str, ...] | None) -> None:
+    found = [event for body in bodies(f"events/{file}") for event in read_s3_events(body)]
+    said = [(e.kind, e.key, e.tier, e.until) for e in found if isinstance(e, StorageChanged)]
+    assert said == ([expected] if expected else [])
+    assert len(said) == len(found)
 
 
 def test_key_with_traversal_is_read_as_it_is_and_refused_later() -> None:

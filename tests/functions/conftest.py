@@ -5,7 +5,7 @@ import importlib.util
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -25,17 +25,24 @@ from forebay.names import (
     ENV_BUS,
     ENV_HISTORY_TABLE,
     ENV_POLICY_PATH,
+    ENV_RECEIPT_KEY,
+    ENV_RECHECK_BYTES_PER_DAY,
     ENV_STATE_MACHINES,
     ENV_SUBJECT_KEY,
     ENV_TABLE,
+    INDEX_BY_DUE,
     INDEX_BY_GROUP,
     INDEX_BY_STATE,
+    QUEUE_STEPS,
     Step,
     Zone,
     bucket_env,
+    queue_env,
 )
 from forebay.runtime import batch, wiring
+from forebay.services.ports import RecordedChange
 from infra.policy import compile_policies
+from tests.moto_kms import sign_digests_as_kms_does
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 EVENTS: Final = ROOT / "events"
@@ -65,6 +72,13 @@ PLACED_R1: Final = Location(
 )
 PLACED_R2: Final = Location(
     PLACED_R1.bucket, PLACED_R1.key.replace("_R1_", "_R2_"), "mN7bV2cXz.Lk9JhGfDsAqWeRtYuIoP3x"
+)
+PLACED_CT: Final = Location(
+    f"forebay-clinical-{ACCOUNT}-{REGION}",
+    "dicom/1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
+    "/1.3.6.1.4.1.5962.1.3.1.1.20040119072730.12322"
+    "/1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322.dcm",
+    "pQ7wE9rT.yU1iO3pA5sD7fG9hJ2kL4z",
 )
 
 
@@ -143,8 +157,14 @@ class Deployment:
         self.history = self._table("forebay-history", {})
         self.queue = self._bus_to_queue("forebay")
         self.machine = self._machine("forebay-read-qc")
+        self.queues = {
+            step: _client("sqs").create_queue(QueueName=f"forebay-{step.value.replace('_', '-')}")
+            for step in QUEUE_STEPS
+        }
         key = _client("kms").create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
         self.subject_key = key["KeyMetadata"]["KeyId"]
+        signing = _client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+        self.receipt_key = signing["KeyMetadata"]["KeyId"]
         self.reader = CatalogReader(self.dynamodb, self.table, self.history)
 
     def environment(self, policy: Path) -> dict[str, str]:
@@ -155,8 +175,11 @@ class Deployment:
             ENV_HISTORY_TABLE: self.history,
             ENV_BUS: "forebay",
             ENV_SUBJECT_KEY: self.subject_key,
+            ENV_RECEIPT_KEY: self.receipt_key,
+            ENV_RECHECK_BYTES_PER_DAY: str(24 * 10**9),
             ENV_STATE_MACHINES: json.dumps({"read_qc": self.machine}),
             ENV_POLICY_PATH: str(policy),
+            **{queue_env(step): queue["QueueUrl"] for step, queue in self.queues.items()},
             **buckets,
         }
 
@@ -180,6 +203,11 @@ class Deployment:
         wiring.wiring.cache_clear()
         wiring.wiring().register_object(event)
         return object_id(location)
+
+    def relay(self, made: str) -> None:
+        """Let the stream's entries for a record's first version be written."""
+        record = replace(self.record(made), version=1)
+        wiring.wiring().relay_changes([RecordedChange(None, record)])
 
     def record(self, of: str | Location) -> ObjectRecord:
         """Return what the catalog holds."""
@@ -207,12 +235,20 @@ class Deployment:
         answer = _client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
         return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
 
+    def waiting(self, step: Step) -> list[str]:
+        """Return the bodies of the messages in a step's queue."""
+        answer = _client("sqs").receive_message(
+            QueueUrl=self.queues[step]["QueueUrl"], MaxNumberOfMessages=10
+        )
+        return [message["Body"] for message in answer.get("Messages", [])]
+
     def _catalog_table(self, name: str) -> str:
         return self._table(
             name,
             {
                 INDEX_BY_STATE: ("state_pk", "state_sk"),
                 INDEX_BY_GROUP: ("group_pk", "group_sk"),
+                INDEX_BY_DUE: ("due_pk", "due_sk"),
             },
         )
 
@@ -286,9 +322,12 @@ def deployment(monkeypatch: pytest.MonkeyPatch, policy: Path) -> Iterator[Deploy
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
+        # By account, a stream's ARN names a host that moto does not know.
+        "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
     }
     for name, value in aws.items():
         monkeypatch.setenv(name, value)
+    sign_digests_as_kms_does(monkeypatch)
     versions = VersionIds()
     monkeypatch.setattr("moto.s3.models.random", versions)
     pytest_socket.disable_socket(allow_unix_socket=True)

@@ -4,26 +4,43 @@ import hashlib
 import json
 import logging
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
 
+from forebay.adapters.dead_letters import DynamoDeadLetters
+from forebay.domain.dead_letters import DeadLetter
 from forebay.domain.findings import ReasonCode
-from forebay.domain.objects import Kind, object_id
+from forebay.domain.objects import Kind, Location, object_id
+from forebay.domain.reconciliation import DifferenceKind
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
 from forebay.formats.dicom import inspect_dicom
 from forebay.formats.digests import digest_chunks
 from forebay.formats.genomics import PARSERS
 from forebay.formats.manifests import parse_checksum_file
-from forebay.names import Zone
+from forebay.names import Step, Zone
 from forebay.runtime.wiring import wiring
+from forebay.services.ports import Lease, RecordedChange
+from forebay.services.reconcile_storage import scope_of
+from forebay_cli.receipts import verify_receipt
 from tests.functions.conftest import (
     CT,
     CT_AGAIN,
     EVENTS,
     FOLDER,
+    PLACED_CT,
     PLACED_R1,
     PLACED_R2,
     R1,
@@ -35,10 +52,14 @@ from tests.functions.conftest import (
     event,
     real_ct,
 )
-from tests.unit.fakes import NOON, any_run
+from tests.unit.fakes import NOON, any_record, any_run
 
 NONE_FAILED: dict[str, Any] = {"batchItemFailures": []}
 RUN_ID = "read_qc-0123456789abcdef0123456789abcdef"
+
+
+def sha256_of(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 def md5_of(body: bytes) -> bytes:
@@ -93,7 +114,7 @@ def nothing_is_registered_by_a_test_event(cloud: Deployment) -> None:
     assert _scanned(cloud) == []
 
 
-def nothing_is_registered_by_a_deletion(cloud: Deployment) -> None:
+def nothing_is_registered_by_a_delete_marker(cloud: Deployment) -> None:
     cloud.put(CT, real_ct())
 
     assert cloud.invoke("register_object", event("06-s3-object-deleted.json")) == NONE_FAILED
@@ -302,7 +323,184 @@ def failure_is_recorded_with_its_error(cloud: Deployment) -> None:
     assert "Lambda.Unknown" in run.error
 
 
+def sweep_gives_a_stuck_object_to_its_step_again(cloud: Deployment) -> None:
+    cloud.put(CT, real_ct())
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    stuck = any_record(location=CT, state_since=long_ago, size_bytes=len(real_ct()))
+    wiring.cache_clear()
+    wiring().catalog.register(stuck)
+    tick = event("21-sweep-scheduled.json")
+
+    assert cloud.invoke("sweep_deadlines", tick) == {"redriven": 1, "overdue": 0}
+    assert cloud.invoke("sweep_deadlines", tick) == {"overdue": 0}
+
+    (body,) = cloud.waiting(Step.INSPECT_DICOM)
+    message = event("09-object-received-dicom.json")
+    message["Records"][0]["body"] = body
+    assert cloud.record(CT).redrives == 1
+    assert cloud.invoke("inspect_dicom", message) == NONE_FAILED
+    assert cloud.record(CT).state is State.VERIFIED
+
+
+def flipped_byte_convicts_and_is_counted(cloud: Deployment) -> None:
+    made = _placed_ct(cloud)
+    assert cloud.invoke("recheck_objects", event("27-recheck-schedule.json"))["Differences"] == 0
+    placed = cloud.record(made).placed
+    assert placed
+    _flip_stored_byte(placed)
+    cloud.s3.delete_object(Bucket=CT.bucket, Key=CT.key, VersionId=CT.version_id)
+
+    counts = cloud.invoke("recheck_objects", event("27-recheck-schedule.json"))
+
+    record = cloud.record(made)
+    assert (counts["Differences"], counts["Convicted"], counts["RecheckFailures"]) == (1, 1, 0)
+    assert (record.state, record.rechecked_at is not None) == (State.QUARANTINED, True)
+    assert record.finding
+    assert record.finding.code is ReasonCode.STORED_BYTES_CHANGED
+    assert cloud.tags(placed)["forebay:verdict"] == "refused"
+
+
+def receipt_of_a_placed_batch_verifies_with_the_keys_public_half(cloud: Deployment) -> None:
+    made = _placed_ct(cloud, Metadata={"upload-batch": "run7", "sha256": sha256_of(real_ct())})
+    cloud.relay(made)
+
+    answer = cloud.invoke("issue_receipt", event("28-receipt-request.json"))
+
+    public = boto3.client("kms").get_public_key(KeyId=cloud.receipt_key)["PublicKey"]
+    pem = load_der_public_key(public).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    receipt = verify_receipt(answer["receipt"].encode(), pem)
+    assert receipt.is_safe
+    assert receipt.key_id == cloud.receipt_key
+    assert [entry["object_id"] for entry in receipt.objects] == [made]
+    kept = Location(answer["bucket"], answer["key"], answer["version_id"])
+    assert cloud.body(kept).decode() == answer["receipt"]
+    assert kept.key.startswith("receipts/st-anna/run7/")
+
+
+def unjudged_arrival_that_was_deleted_is_its_senders_to_repeat(cloud: Deployment) -> None:
+    message = event("31-s3-object-deleted-for-good.json")
+    cloud.arrived(CT, real_ct())
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+    assert cloud.record(CT).state is State.RECEIVED  # it is there: the event lies
+
+    cloud.s3.delete_object(Bucket=CT.bucket, Key=CT.key, VersionId=CT.version_id)
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+    assert cloud.invoke("register_object", event("01-s3-object-created-eventbridge.json")) == (
+        NONE_FAILED
+    )
+
+    record = cloud.record(CT)
+    assert (record.state, record.version) == (State.DELETED, 2)
+    assert record.finding
+    assert record.finding.code is ReasonCode.SOURCE_DELETED
+
+
+def copy_that_lifecycle_removed_is_expired(cloud: Deployment) -> None:
+    _place_ct(cloud)
+    message = event("32-s3-copy-expired.json")
+    cloud.s3.delete_object(
+        Bucket=PLACED_CT.bucket, Key=PLACED_CT.key, VersionId=PLACED_CT.version_id
+    )
+
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+
+    record = cloud.record(CT)
+    assert (record.state, record.finding) == (State.EXPIRED, None)
+
+
+def restore_is_a_fact_of_the_record(cloud: Deployment) -> None:
+    _place_ct(cloud)
+
+    message = event("33-s3-restore-completed.json")
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+    assert cloud.invoke("register_object", message) == NONE_FAILED
+
+    record = cloud.record(CT)
+    assert (record.state, record.version) == (State.PLACED, 4)
+    assert record.metadata["storage"]["restore"] == {
+        "value": "restored",
+        "at": "2026-03-02T12:00:00Z",
+        "until": "2026-03-09T00:00:00Z",
+    }
+
+
+def stored_copy_without_its_verdict_is_reported(cloud: Deployment) -> None:
+    cloud.arrived(CT, real_ct())
+    cloud.invoke("inspect_dicom", event("09-object-received-dicom.json"))
+    cloud.invoke("place_object", event("12-object-verified.json"))
+    placed = cloud.record(CT).placed
+    assert placed
+    cloud.invoke("relay_changes", event("08-catalog-stream-batch.json"))
+    cloud.s3.put_object_tagging(
+        Bucket=placed.bucket,
+        Key=placed.key,
+        Tagging={"TagSet": [{"Key": "forebay:object-id", "Value": object_id(CT)}]},
+    )
+    wiring.cache_clear()
+    reconcile = wiring().reconcile_on_schedule
+    scope = replace(scope_of(event("38-reconcile-schedule.json")), grace_s=-60)
+
+    report = reconcile(scope, is_time_up=lambda: False)
+    answer = cloud.invoke("reconcile_storage", event("38-reconcile-schedule.json"))
+
+    assert report.counts == {DifferenceKind.TAG_DRIFT: 1, DifferenceKind.REPLICA_MISSING: 1}
+    # By the schedule's own scope it is younger than the grace period: in flight.
+    assert (answer["counts"], answer["complete"]) == ({}, True)
+    assert answer["checked"]["versions"] == 1
+    keys = cloud.s3.list_objects_v2(Bucket=cloud.buckets[Zone.LEDGER], Prefix="reconciliation/")[
+        "Contents"
+    ]
+    assert len(keys) == 3  # two reports and the cursor
+
+
+def letters_of(cloud: Deployment) -> list[DeadLetter]:
+    """Return every letter, of all causes."""
+    letters = DynamoDeadLetters(cloud.dynamodb, cloud.table)
+    return [x for group in letters.groups() for x in letters.letters(group.signature)]
+
+
+def dead_letter_is_archived_once_with_the_reason_its_step_left(cloud: Deployment) -> None:
+    message = event("13-object-verified-redelivered.json")
+    failed = {"itemIdentifier": message["Records"][0]["messageId"]}
+    assert cloud.invoke("place_object", message) == {"batchItemFailures": [failed]}
+    dead = event("22-dead-letter.json")
+    dead["Records"][0]["messageId"] = failed["itemIdentifier"]
+
+    assert cloud.invoke("archive_dead_letters", dead) == NONE_FAILED
+    assert cloud.invoke("archive_dead_letters", dead) == NONE_FAILED
+
+    (letter,) = letters_of(cloud)
+    assert (letter.step, letter.failures) == (Step.PLACE_OBJECT, 1)
+    assert letter.failure.error == "ObjectMissingError"
+    assert letter.failure.message == "object <value> is not in the catalog"
+    assert letter.about == object_id(CT)
+    assert json.loads(cloud.body(letter.body))["body"] == dead["Records"][0]["body"]
+
+
+def undeliverable_event_says_why_eventbridge_gave_up(cloud: Deployment) -> None:
+    message = event("23-dead-letter-undeliverable.json")
+
+    assert cloud.invoke("archive_dead_letters", message) == NONE_FAILED
+
+    (letter,) = letters_of(cloud)
+    assert letter.failure.error == "EventBridge NO_PERMISSIONS"
+    assert "sqs:sendmessage" in letter.failure.message
+
+
+def batch_the_stream_forgot_keeps_its_positions(cloud: Deployment) -> None:
+    message = event("24-dead-letter-of-the-stream.json")
+
+    assert cloud.invoke("archive_dead_letters", message) == NONE_FAILED
+
+    (letter,) = letters_of(cloud)
+    assert (letter.step, letter.about) == (Step.RELAY_CHANGES, "")
+    assert json.loads(cloud.body(letter.body))["body"] == message["Records"][0]["body"]
+
+
 STORIES: dict[str, Story] = {
+    "38-reconcile-schedule.json": stored_copy_without_its_verdict_is_reported,
     "01-s3-object-created-eventbridge.json": arrival_is_registered_once,
     "02-s3-object-created-notification.json": native_notification_registers_each_of_its_objects,
     "03-s3-object-created-without-version.json": (
@@ -310,7 +508,7 @@ STORIES: dict[str, Story] = {
     ),
     "04-s3-directory-marker.json": directory_marker_is_recorded_and_ignored,
     "05-s3-test-event.json": nothing_is_registered_by_a_test_event,
-    "06-s3-object-deleted.json": nothing_is_registered_by_a_deletion,
+    "06-s3-object-deleted.json": nothing_is_registered_by_a_delete_marker,
     "07-s3-batch-with-one-bad-message.json": bad_message_fails_alone,
     "08-catalog-stream-batch.json": stream_becomes_history_ledger_and_events,
     "09-object-received-dicom.json": real_ct_is_verified_with_its_identity,
@@ -325,6 +523,17 @@ STORIES: dict[str, Story] = {
     "18-execution-running.json": started_execution_is_no_end,
     "19-execution-succeeded.json": success_is_recorded,
     "20-execution-failed.json": failure_is_recorded_with_its_error,
+    "22-dead-letter.json": dead_letter_is_archived_once_with_the_reason_its_step_left,
+    "23-dead-letter-undeliverable.json": undeliverable_event_says_why_eventbridge_gave_up,
+    "24-dead-letter-of-the-stream.json": batch_the_stream_forgot_keeps_its_positions,
+    "31-s3-object-deleted-for-good.json": (
+        unjudged_arrival_that_was_deleted_is_its_senders_to_repeat
+    ),
+    "32-s3-copy-expired.json": copy_that_lifecycle_removed_is_expired,
+    "33-s3-restore-completed.json": restore_is_a_fact_of_the_record,
+    "27-recheck-schedule.json": flipped_byte_convicts_and_is_counted,
+    "28-receipt-request.json": receipt_of_a_placed_batch_verifies_with_the_keys_public_half,
+    "21-sweep-scheduled.json": sweep_gives_a_stuck_object_to_its_step_again,
 }
 
 
@@ -384,6 +593,30 @@ def test_logs_and_metrics_name_ids_and_outcomes_but_no_key_and_no_person(
         assert secret not in said
 
 
+@pytest.mark.parametrize(
+    "holder, state", [("mine", State.AWAITING_DIGEST), ("other", State.RECEIVED)]
+)
+def test_large_object_is_left_to_the_message_that_holds_its_lease(
+    deployment: Deployment, holder: str, state: State
+) -> None:
+    deployment.put(R1, any_fastq(1))
+    record = any_record(location=R1, kind=Kind.FASTQ, size_bytes=65 * 1024 * 1024)
+    wiring.cache_clear()
+    wiring().catalog.register(record)
+    message = event("10-object-received-reads.json")
+    message_id = message["Records"][0]["messageId"]
+    until = datetime.now(UTC) + timedelta(minutes=5)
+    names = {"mine": message_id, "other": "another message"}
+    lease = Lease(record.object_id, 1, Step.INSPECT_GENOMICS, names[holder], until)
+    wiring().catalog.take_lease(lease, until - timedelta(minutes=1))
+
+    assert deployment.invoke("inspect_genomics", message) == NONE_FAILED
+
+    assert deployment.record(R1).state is state
+    kept = wiring().catalog.get_lease(record.object_id)
+    assert kept == (lease if holder == "other" else None)
+
+
 def test_stream_that_cannot_be_relayed_fails_the_batch(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,6 +637,23 @@ def _dicom_parsers() -> tuple[Any, Any]:
     return inspect_dicom, digest_chunks
 
 
+def _placed_ct(cloud: Deployment, **how: Any) -> str:
+    """Bring a real instance to its zone."""
+    made = cloud.arrived(CT, real_ct(), ChecksumAlgorithm="SHA256", **how)
+    cloud.invoke("inspect_dicom", event("09-object-received-dicom.json"))
+    assert wiring().place_object(made) is State.PLACED
+    return made
+
+
+def _flip_stored_byte(location: Location) -> None:
+    """Change what moto stores, behind S3's back."""
+    keys = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[location.bucket].keys
+    found = next(k for k in keys.getlist(location.key) if k.version_id == location.version_id)
+    body = bytearray(found.value)
+    body[1000] ^= 1
+    found.value = bytes(body)
+
+
 def _rewind(cloud: Deployment, made: str) -> None:
     """Bring a placed record back to where a crash before its write would have left it."""
     record = cloud.record(made)
@@ -418,6 +668,17 @@ def _rewind(cloud: Deployment, made: str) -> None:
             ":version": {"N": str(record.version - 1)},
         },
     )
+
+
+def _place_ct(cloud: Deployment) -> None:
+    """Bring the CT to PLACED as the version the samples speak of, and let the relay tell."""
+    cloud.arrived(CT, real_ct())
+    cloud.invoke("inspect_dicom", event("09-object-received-dicom.json"))
+    cloud.versions.waiting.append(PLACED_CT.version_id)
+    cloud.invoke("place_object", event("12-object-verified.json"))
+    record = cloud.record(CT)
+    assert record.placed == PLACED_CT
+    wiring().relay_changes([RecordedChange(None, record)])
 
 
 def _place_pair(cloud: Deployment) -> None:

@@ -1,6 +1,7 @@
 """What holds for every resource of a kind, whoever adds the next one."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,19 @@ from typing import Any
 import pytest
 
 from forebay.names import Step
-from infra.settings import Profile
-from infra.steps import STEPS, VISIBILITY_FACTOR
+from infra.runbooks import Runbook
+from infra.settings import ROOT, Profile
+from infra.stacks.ingest import STEPS_OF_THE_FLOW
+from infra.stacks.upkeep import ARCHIVED, STEPS_OF_UPKEEP
+from infra.steps import (
+    STEPS,
+    VISIBILITY_FACTOR,
+    Queue,
+    Schedule,
+    Stream,
+    dead_letter_name,
+    trigger_of,
+)
 from tests.infra.deployed import Deployment
 
 SNAPSHOT = Path(__file__).with_name("stateful_logical_ids.json")
@@ -69,11 +81,34 @@ def dead_letter_queues(deployment: Deployment) -> set[str]:
         if "RedrivePolicy" in queue.properties
     }
     failed = {
-        names(mapping.properties["DestinationConfig"]["OnFailure"]["Destination"])
-        for mapping in deployment.all("AWS::Lambda::EventSourceMapping")
-        if "DestinationConfig" in mapping.properties
+        names(source.properties["DestinationConfig"]["OnFailure"]["Destination"])
+        for source in deployment.all(
+            "AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig"
+        )
+        if "DestinationConfig" in source.properties
     }
     return redriven | failed
+
+
+def resting_queues(deployment: Deployment) -> set[str]:
+    """Where a message ends: nothing takes it up, and it does not move on."""
+    return {
+        queue.logical_id
+        for queue in deployment.all("AWS::SQS::Queue")
+        if "RedrivePolicy" not in queue.properties
+    }
+
+
+def alarms(deployment: Deployment, metric: str) -> list[dict[str, Any]]:
+    return [
+        alarm.properties
+        for alarm in deployment.all("AWS::CloudWatch::Alarm")
+        if alarm.properties["MetricName"] == metric
+    ]
+
+
+def dimensions(alarm: dict[str, Any]) -> dict[str, Any]:
+    return {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
 
 
 def alarmed_queues(deployment: Deployment, metric: str) -> set[str]:
@@ -144,14 +179,18 @@ def test_landing_expires_only_what_is_settled(deployment: Deployment) -> None:
         assert [rule["TagFilters"] for rule in expiring] == [tags], bucket
 
 
-def test_landing_tells_eventbridge_without_a_custom_resource(deployment: Deployment) -> None:
+def test_zones_tell_eventbridge_without_a_custom_resource(deployment: Deployment) -> None:
     telling = {
-        b.logical_id
+        b.logical_id[:-14].removeprefix("Zone").removesuffix("Bucket")
         for b in deployment.all("AWS::S3::Bucket")
         if "NotificationConfiguration" in b.properties
     }
-    assert len(telling) == 2
-    assert all("Landing" in logical_id for logical_id in telling)
+    copies = {"Quarantine", "Clinical", "Genomics", "Derived"}
+    assert {name.split("Bucket")[0] for name in telling} == {
+        "LandingImaging",
+        "LandingGenomics",
+        *copies,
+    }
     types = Counter(
         body["Type"] for t in deployment.templates.values() for body in t["Resources"].values()
     )
@@ -189,8 +228,8 @@ def test_every_stateful_resource_is_kept_in_the_cloud_and_deleted_locally(
 
 def test_every_symmetric_key_rotates(deployment: Deployment) -> None:
     for key in deployment.all("AWS::KMS::Key"):
-        is_mac = key.properties.get("KeyUsage") == "GENERATE_VERIFY_MAC"
-        assert key.properties.get("EnableKeyRotation", False) is not is_mac, key
+        symmetric = "KeyUsage" not in key.properties
+        assert key.properties.get("EnableKeyRotation", False) is symmetric, key
 
 
 def test_logical_ids_of_stateful_resources_do_not_change(cloud: Deployment) -> None:
@@ -213,34 +252,68 @@ def test_every_queue_is_encrypted_and_refuses_plain_http(deployment: Deployment)
         assert queue.logical_id in secure, queue
 
 
-def test_every_queue_has_a_dead_letter_queue_or_is_one(deployment: Deployment) -> None:
+def test_every_queue_hands_on_what_fails_or_is_where_failures_rest(
+    deployment: Deployment,
+) -> None:
     dead = dead_letter_queues(deployment)
+    resting = resting_queues(deployment)
+    assert resting < dead
     for queue in deployment.all("AWS::SQS::Queue"):
-        assert (queue.logical_id in dead) is not ("RedrivePolicy" in queue.properties), queue
         assert queue.properties["MessageRetentionPeriod"] == 14 * 86_400, queue
-    assert len(dead) == len(Step) - 1  # run_read_qc has neither queue nor stream
+    # Each archived step's dead letters; the archive's own; each schedule's.
+    schedules = [spec for spec in STEPS.values() if isinstance(spec.trigger, Schedule)]
+    assert len(resting) == 1 + len(schedules)
+    assert len(dead) == len(ARCHIVED) + len(resting)
 
 
-def test_every_queue_has_an_age_alarm_and_every_dead_letter_queue_a_depth_alarm(
+def test_poison_cannot_circle_between_dead_letters_and_their_archive(
+    deployment: Deployment,
+) -> None:
+    queues = {q.properties["QueueName"]: q for q in deployment.all("AWS::SQS::Queue")}
+    last = queues[dead_letter_name("forebay", Step.ARCHIVE_DEAD_LETTERS)]
+    for step in ARCHIVED:
+        redrive = queues[dead_letter_name("forebay", step)].properties["RedrivePolicy"]
+        assert names(redrive["deadLetterTargetArn"]) == last.logical_id
+        assert redrive["maxReceiveCount"] == 10
+    assert "RedrivePolicy" not in last.properties
+    sources = json.dumps(
+        [m.properties["EventSourceArn"] for m in deployment.all("AWS::Lambda::EventSourceMapping")]
+    )
+    for queue in resting_queues(deployment):
+        assert queue not in sources
+    assert dead_letter_name("forebay", Step.ARCHIVE_DEAD_LETTERS) not in sources
+
+
+def test_every_step_s_dead_letters_are_archived(deployment: Deployment) -> None:
+    sources = json.dumps(
+        [
+            m.properties["EventSourceArn"]
+            for m in deployment.all("AWS::Lambda::EventSourceMapping")
+            if m.stack == "upkeep"
+        ]
+    )
+    working = [s for s, spec in STEPS.items() if isinstance(spec.trigger, Queue | Stream)]
+    assert set(working) == set(ARCHIVED)
+    for step in working:
+        assert f":{dead_letter_name('forebay', step)}" in sources
+
+
+def test_every_queue_has_an_age_alarm_and_every_resting_queue_a_depth_alarm(
     deployment: Deployment,
 ) -> None:
     queues = {queue.logical_id for queue in deployment.all("AWS::SQS::Queue")}
     assert alarmed_queues(deployment, "ApproximateAgeOfOldestMessage") == queues
     visible = alarmed_queues(deployment, "ApproximateNumberOfMessagesVisible")
-    assert visible == dead_letter_queues(deployment)
+    assert visible == resting_queues(deployment)
 
 
 def test_the_stream_has_an_age_alarm(deployment: Deployment) -> None:
-    (alarm,) = [
-        alarm.properties
-        for alarm in deployment.all("AWS::CloudWatch::Alarm")
-        if alarm.properties["MetricName"] == "IteratorAge"
-    ]
-    assert alarm["Threshold"] == STEPS[Step.RELAY_CHANGES].age_alarm_s * 1000
+    (alarm,) = alarms(deployment, "IteratorAge")
+    assert alarm["Threshold"] == trigger_of(Step.RELAY_CHANGES, Stream).age_alarm_s * 1000
     assert names(alarm["Dimensions"][0]["Value"]).startswith("RelayChanges")
 
 
-def test_every_alarm_tells_the_encrypted_topic_and_says_what_it_means(
+def test_every_alarm_tells_the_encrypted_topic_says_what_it_means_and_names_its_runbook(
     deployment: Deployment,
 ) -> None:
     (topic,) = deployment.all("AWS::SNS::Topic")
@@ -249,8 +322,78 @@ def test_every_alarm_tells_the_encrypted_topic_and_says_what_it_means(
         for actions in ("AlarmActions", "OKActions"):
             (action,) = alarm.properties[actions]
             assert topic.logical_id in action["Fn::ImportValue"], alarm
-        assert alarm.properties["AlarmDescription"].endswith("."), alarm
+        meaning, _, page = alarm.properties["AlarmDescription"].partition(" Runbook: ")
+        assert meaning.endswith((".", "why.")), alarm
+        assert (ROOT / page).is_file(), f"{alarm}: no page {page}"
         assert "Metrics" not in alarm.properties, f"{alarm}: MiniStack knows no metric math"
+
+
+def test_every_runbook_is_some_alarm_s_and_in_the_index(cloud: Deployment) -> None:
+    named = {
+        alarm.properties["AlarmDescription"].rpartition("/")[2].removesuffix(".md")
+        for alarm in cloud.all("AWS::CloudWatch::Alarm")
+    }
+    assert named == {page.value for page in Runbook}
+    pages = {path.name for path in (ROOT / "docs/runbooks").glob("*.md")} - {"README.md"}
+    index = (ROOT / "docs/runbooks/README.md").read_text("utf-8")
+    assert {name for name in pages if f"]({name})" in index} == pages
+    assert {f"{name}.md" for name in named} <= pages
+
+
+def test_what_must_never_happen_alarms_at_once(deployment: Deployment) -> None:
+    at_once = ("DeadLetters", "Differences", "Errors", "ExecutionsFailed", "Overdue")
+    for metric in at_once:
+        for alarm in alarms(deployment, metric):
+            assert alarm["Threshold"] == 0, alarm
+            assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"] == 1, alarm
+            assert alarm["TreatMissingData"] == "notBreaching", alarm
+    said = {dimensions(alarm)["step"] for alarm in alarms(deployment, "DeadLetters")}
+    assert said == {step.value for step in ARCHIVED}
+
+
+def test_every_schedule_that_stands_still_is_an_alarm(deployment: Deployment) -> None:
+    profile = Profile(deployment.profile)
+    found = {
+        names(dimensions(alarm)["FunctionName"]).split("Function")[0]: alarm
+        for alarm in alarms(deployment, "Invocations")
+    }
+    schedules = {
+        step.value.title().replace("_", ""): spec.trigger
+        for step, spec in STEPS.items()
+        if isinstance(spec.trigger, Schedule)
+    }
+    assert found.keys() == schedules.keys()
+    for name, trigger in schedules.items():
+        alarm = found[name]
+        assert alarm["Period"] == trigger.every(profile) * 60
+        assert alarm["EvaluationPeriods"] == alarm["DatapointsToAlarm"] == trigger.missed
+        assert alarm["ComparisonOperator"] == "LessThanThreshold"
+        assert alarm["TreatMissingData"] == "breaching"
+
+
+def test_every_scheduled_function_keeps_what_failed_and_never_runs_twice_at_a_time(
+    deployment: Deployment,
+) -> None:
+    kept = {
+        names(each.properties["FunctionName"]): names(
+            each.properties["DestinationConfig"]["OnFailure"]["Destination"]
+        )
+        for each in deployment.all("AWS::Lambda::EventInvokeConfig")
+    }
+    for rule in deployment.all("AWS::Events::Rule"):
+        if "ScheduleExpression" not in rule.properties:
+            continue
+        (target,) = rule.properties["Targets"]
+        function = names(target["Arn"])
+        assert names(target["DeadLetterConfig"]["Arn"]) == kept[function], rule
+        assert "RetryPolicy" in target, rule
+    functions = {f.logical_id: f for f in deployment.all("AWS::Lambda::Function")}
+    for logical_id in kept:
+        reserved = functions[logical_id].properties["ReservedConcurrentExecutions"]
+        assert reserved <= 2, logical_id
+    assert functions
+    (sweep,) = [f for f in functions.values() if f.logical_id.startswith("SweepDeadlines")]
+    assert sweep.properties["ReservedConcurrentExecutions"] == 1
 
 
 def test_the_topic_takes_alarms_of_this_account_and_refuses_plain_http(
@@ -275,10 +418,15 @@ def test_a_message_stays_hidden_long_enough_for_its_function(deployment: Deploym
     factor = VISIBILITY_FACTOR[Profile(deployment.profile)]
     for mapping in deployment.all("AWS::Lambda::EventSourceMapping"):
         source = mapping.properties["EventSourceArn"]
-        if "Fn::GetAtt" not in source:
-            continue  # the catalog's stream, of another stack
+        if mapping.properties.get("StartingPosition"):
+            continue  # the catalog's stream
         timeout = functions[names(mapping.properties["FunctionName"])].properties["Timeout"]
-        hidden = queues[names(source)].properties["VisibilityTimeout"]
+        if "Fn::GetAtt" in source:
+            hidden = queues[names(source)].properties["VisibilityTimeout"]
+        else:  # of another stack: by its name
+            name = str(source["Fn::Join"][1][-1]).rpartition(":")[2]
+            (queue,) = [q for q in queues.values() if q.properties["QueueName"] == name]
+            hidden = queue.properties["VisibilityTimeout"]
         assert hidden == timeout * factor <= 43_200, mapping
 
 
@@ -295,6 +443,7 @@ def test_every_step_is_one_function(deployment: Deployment) -> None:
     deployed = {f.properties["FunctionName"] for f in deployment.all("AWS::Lambda::Function")}
     assert deployed == {f"forebay-{step.replace('_', '-')}" for step in Step}
     assert set(STEPS) == set(Step)
+    assert sorted((*STEPS_OF_THE_FLOW, *STEPS_OF_UPKEEP)) == sorted(Step)
 
 
 def test_every_function_has_its_own_role(deployment: Deployment) -> None:
@@ -369,7 +518,8 @@ def test_only_actions_without_a_resource_are_allowed_on_all(deployment: Deployme
 def test_every_grant_on_a_data_key_goes_through_a_service(deployment: Deployment) -> None:
     for policy, statement in deployment.role_statements():
         actions = set(as_list(statement["Action"]))
-        if any(action.startswith("kms:") for action in actions) and actions != {"kms:GenerateMac"}:
+        directly = {"kms:GenerateMac"}, {"kms:Sign"}
+        if any(action.startswith("kms:") for action in actions) and actions not in directly:
             assert "kms:ViaService" in json.dumps(statement["Condition"]), f"{policy}: {statement}"
 
 
@@ -379,11 +529,28 @@ def test_every_grant_on_a_data_key_goes_through_a_service(deployment: Deployment
         ("s3:DeleteObject", set()),
         ("s3:DeleteObjectVersion", set()),
         ("s3:BypassGovernanceRetention", set()),
-        ("s3:PutObject", {"PlaceObject", "RelayChanges", "RunReadQc"}),
-        ("s3:PutObjectVersionTagging", {"PlaceObject"}),
-        ("dynamodb:DeleteItem", set()),
+        (
+            "s3:PutObject",
+            {
+                "ArchiveDeadLetters",
+                "IssueReceipt",
+                "PlaceObject",
+                "RecheckObjects",
+                "ReconcileStorage",
+                "RelayChanges",
+                "RunReadQc",
+            },
+        ),
+        ("s3:PutObjectVersionTagging", {"PlaceObject", "RecheckObjects"}),
+        ("dynamodb:DeleteItem", {"InspectGenomics", "PlaceObject", "SweepDeadlines"}),
         ("dynamodb:Scan", set()),
         ("kms:GenerateMac", {"InspectDicom"}),
+        ("kms:Sign", {"IssueReceipt"}),
+        ("kms:GetPublicKey", set()),
+        (
+            "sqs:SendMessage",  # all but the sweeper: to their own failure queue
+            {"RecheckObjects", "ReconcileStorage", "RelayChanges", "SweepDeadlines"},
+        ),
         ("events:PutEvents", {"RelayChanges"}),
         ("states:StartExecution", {"SubmitPipeline"}),
         ("lambda:InvokeFunction", {"PipelineReadQc"}),
@@ -395,13 +562,19 @@ def test_an_action_is_only_for_those_who_need_it(
     holders = {
         policy.logical_id.split("Function")[0].split("Role")[0]
         for policy, statement in cloud.role_statements()
-        if policy.stack == "ingest" and action in as_list(statement["Action"])
+        if policy.stack in ("ingest", "upkeep") and action in as_list(statement["Action"])
     }
     assert holders == allowed
 
 
+def test_receipts_are_signed_in_one_way_only(cloud: Deployment) -> None:
+    (signing,) = [s for _, s in cloud.role_statements() if "kms:Sign" in as_list(s["Action"])]
+    how = {"kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST"}
+    assert signing["Condition"] == {"StringEquals": how}
+
+
 def test_a_site_may_only_put_below_its_own_prefix(cloud: Deployment) -> None:
-    policies = cloud.all("AWS::IAM::ManagedPolicy")
+    policies = [p for p in cloud.all("AWS::IAM::ManagedPolicy") if p.stack == "storage"]
     assert len(policies) == 2
     for policy in policies:
         site = policy.properties["ManagedPolicyName"].removeprefix("forebay-site-")
@@ -437,18 +610,79 @@ def test_the_relay_takes_only_objects_and_runs_and_never_gives_up_silently(
 
 
 def test_no_step_is_woken_by_two_rules_and_none_by_its_own_result(cloud: Deployment) -> None:
+    rules = [r for r in cloud.all("AWS::Events::Rule") if "EventPattern" in r.properties]
     patterns = {
         rule.logical_id.split("Queue")[0]: rule.properties["EventPattern"]
-        for rule in cloud.all("AWS::Events::Rule")
+        for rule in rules
+        if "CopiesRule" not in rule.logical_id
     }
     assert patterns["InspectDicom"]["detail"] == {"kind": ["dicom"]}
     assert patterns["InspectGenomics"]["detail"] == {"kind": [{"anything-but": ["dicom"]}]}
     assert patterns["SubmitPipeline"]["detail-type"] == ["ObjectPlaced"]
     assert "ObjectPlaced" not in patterns["PlaceObject"]["detail-type"]
-    assert len(patterns) == len(cloud.all("AWS::Events::Rule")) == 6
+    assert len(patterns) == len(rules) - 1 == 6
 
 
-def test_the_catalog_streams_both_images_and_has_its_two_indexes(deployment: Deployment) -> None:
+def test_what_we_write_into_zones_wakes_nobody(deployment: Deployment) -> None:
+    (copies,) = [
+        rule.properties["EventPattern"]
+        for rule in deployment.all("AWS::Events::Rule")
+        if "CopiesRule" in rule.logical_id
+    ]
+    buckets = json.dumps(copies["detail"]["bucket"]["name"])
+    for zone in ("clinical", "genomics", "derived", "quarantine"):
+        assert f"forebay-{zone}-" in buckets
+    assert "landing" not in buckets
+    assert "Object Deleted" in copies["detail-type"]
+    for routine in ("Object Created", "Object Tags Added", "Object Tags Deleted"):
+        assert routine not in copies["detail-type"]
+
+
+def test_the_cloud_archives_events_for_replay_and_the_local_profile_cannot(
+    cloud: Deployment, local: Deployment
+) -> None:
+    archives = {a.properties["ArchiveName"]: a for a in cloud.all("AWS::Events::Archive")}
+    assert archives.keys() == {"forebay-changes", "forebay-arrivals"}
+    for archive in archives.values():
+        assert archive.properties["RetentionDays"] == 30, archive
+    types = {body["Type"] for t in local.templates.values() for body in t["Resources"].values()}
+    assert "AWS::Events::Archive" not in types
+
+
+def test_every_zone_that_is_reconciled_is_inventoried_in_the_cloud(
+    cloud: Deployment, local: Deployment
+) -> None:
+    listed = {
+        bucket.logical_id.split("Bucket")[0]
+        for bucket in cloud.all("AWS::S3::Bucket")
+        for inventory in bucket.properties.get("InventoryConfigurations", [])
+        if inventory["Enabled"] and inventory["IncludedObjectVersions"] == "All"
+    }
+    zones = ("LandingImaging", "LandingGenomics", "Quarantine", "Clinical", "Genomics", "Derived")
+    assert listed == {f"Zone{zone}" for zone in zones}
+    for bucket in local.all("AWS::S3::Bucket"):
+        assert "InventoryConfigurations" not in bucket.properties
+
+
+def test_every_zone_is_reconciled_by_a_rule_of_its_own(cloud: Deployment) -> None:
+    inputs = [
+        json.loads(target["Input"])
+        for rule in cloud.all("AWS::Events::Rule")
+        if rule.logical_id.startswith("ReconcileStorage")
+        for target in rule.properties["Targets"]
+    ]
+    assert sorted(each["zone"] for each in inputs) == [
+        "archive",
+        "clinical",
+        "derived",
+        "genomics",
+        "landing-genomics",
+        "landing-imaging",
+        "quarantine",
+    ]
+
+
+def test_the_catalog_streams_both_images_and_has_its_indexes(deployment: Deployment) -> None:
     (catalog,) = [
         t.properties for t in deployment.all("AWS::DynamoDB::Table") if "Catalog" in t.logical_id
     ]
@@ -463,7 +697,27 @@ def test_the_catalog_streams_both_images_and_has_its_two_indexes(deployment: Dep
     assert indexes == {
         "by_state": (["state_pk", "state_sk"], "INCLUDE"),
         "by_group": (["group_pk", "group_sk"], "ALL"),
+        "by_due": (["due_pk", "due_sk"], "INCLUDE"),
     }
+
+
+# ---- people
+
+
+def test_no_job_lets_anybody_delete_or_bypass_a_lock_or_sign(cloud: Deployment) -> None:
+    jobs = [p for p in cloud.all("AWS::IAM::ManagedPolicy") if p.stack == "upkeep"]
+    assert {p.properties["ManagedPolicyName"] for p in jobs} == {
+        f"forebay-{job}" for job in ("look", "decide", "replay", "repair", "rebuild", "receipts")
+    }
+    for job in jobs:
+        # AWS counts the characters of the policy as it is attached, 6,144 at most.
+        assert len(json.dumps(job.properties["PolicyDocument"])) < 6144, job
+        for statement in cloud.statements(job):
+            for action in as_list(statement["Action"]):
+                assert "*" not in action, f"{job}: {action}"
+                assert not action.startswith(("s3:Delete", "s3:Bypass")), f"{job}: {action}"
+                assert action not in ("dynamodb:DeleteItem", "kms:Sign"), f"{job}: {action}"
+            assert "*" not in as_list(statement["Resource"]), job
 
 
 # ---- deployments
@@ -471,7 +725,7 @@ def test_the_catalog_streams_both_images_and_has_its_two_indexes(deployment: Dep
 
 def test_the_cloud_needs_no_account_to_synthesize(cloud: Deployment) -> None:
     text = json.dumps(cloud.templates)
-    assert "000000000000" not in text
+    assert not re.search(r"\b0{12}\b", text)
     assert '"Ref": "AWS::AccountId"' in text
 
 
@@ -498,7 +752,10 @@ def test_zones_are_replicated_to_the_archive_only_where_there_is_one(
 @pytest.mark.parametrize(
     "stack, outputs",
     [
-        ("storage", {"BucketLandingImaging", "BucketLedger", "SubjectKeyId"}),
+        (
+            "storage",
+            {"BucketLandingImaging", "BucketLedger", "ReceiptKeyId", "SubjectKeyId"},
+        ),
         ("catalog", {"TableName", "HistoryTableName"}),
         ("operations", {"AlarmTopicArn", "DashboardName"}),
         (
@@ -511,6 +768,16 @@ def test_zones_are_replicated_to_the_archive_only_where_there_is_one(
                 "LogGroupInspectDicom",
                 "StateMachineArnReadQc",
                 "StateMachineLogGroupReadQc",
+            },
+        ),
+        (
+            "upkeep",
+            {
+                "FunctionNameArchiveDeadLetters",
+                "FunctionNameIssueReceipt",
+                "LogGroupSweepDeadlines",
+                "DeadLetterUrlReconcileStorage",
+                "DeadLetterUrlRecheckObjects",
             },
         ),
     ],

@@ -9,7 +9,7 @@ import yaml
 from forebay.names import Step
 from infra.policy import compile_policies
 from infra.settings import ROOT
-from infra.steps import STEPS
+from infra.steps import STEPS, Invoked
 
 FOLDERS = sorted(path.parent for path in (ROOT / "pipelines").glob("*/pipeline.yaml"))
 
@@ -45,7 +45,7 @@ def test_every_run_ends(definition: dict[str, Any]) -> None:
 def test_every_task_calls_a_step_and_outwaits_its_function(definition: dict[str, Any]) -> None:
     for task in tasks(definition):
         step = Step(task["Parameters"]["FunctionName"].strip("${}"))
-        assert STEPS[step].invoked
+        assert isinstance(STEPS[step].trigger, Invoked)
         assert task["TimeoutSeconds"] > STEPS[step].size.timeout_s
 
 

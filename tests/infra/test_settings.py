@@ -26,6 +26,12 @@ def test_context_is_read_and_the_environment_overrides_it() -> None:
     assert settings.is_local
 
 
+def test_a_local_cloud_rereads_less_a_day_unless_told_otherwise() -> None:
+    assert read().recheck_bytes_per_day == 10**12
+    assert read(profile="local").recheck_bytes_per_day == 10**10
+    assert read(profile="local", recheck_bytes_per_day="5").recheck_bytes_per_day == 5
+
+
 def test_an_empty_value_is_not_set() -> None:
     assert read({"FOREBAY_REPLICA_REGION": ""}).replica_region is None
 
@@ -48,6 +54,8 @@ def test_sites_are_a_list_without_repeats(sites: object) -> None:
         ("log_retention_days", "91", "one of 7, 14, 30"),
         ("lock_days", "0", "a whole number from 1 to 36500"),
         ("lock_days", "a year", "a whole number from 1 to 36500"),
+        ("event_archive_days", "0", "a whole number from 1 to 3650"),
+        ("recheck_bytes_per_day", "a lot", "a whole number from 0"),
         ("reserve_concurrency", "maybe", "true or false"),
         ("sites", "Site A", "lower-case letters"),
         ("sites", "pipelines", "which pipelines use"),

@@ -11,30 +11,46 @@ import itertools
 import json
 import random
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
 from forebay.domain.classification import Classification
+from forebay.domain.dead_letters import (
+    DeadLetter,
+    Failure,
+    LetterGroup,
+    LetterState,
+    StreamBatch,
+    letter_id,
+)
+from forebay.domain.deadlines import deadline_of, due_at, is_overdue
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.imaging import DicomInstance
 from forebay.domain.inspection import ByteSource, Inspection
 from forebay.domain.integrity import DIGEST_BYTES, Algorithm, Digest, Witness
 from forebay.domain.objects import Kind, Location, ObjectRecord, object_id
+from forebay.domain.rechecks import LastCheck
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.sequencing import ReadsFile
 from forebay.domain.states import State, check_transition
 from forebay.errors import ObjectMissingError, StaleRecordError, Trouble
-from forebay.events import CatalogEvent, ObjectCreated
-from forebay.names import Zone
+from forebay.events import CatalogEvent, ObjectCreated, PipelineFinished
+from forebay.names import Step, Zone
 from forebay.services.ports import (
     Applied,
     Change,
     Claim,
     ClaimHeld,
     Declarations,
+    Lease,
+    LostChange,
     Outcome,
     RecordedChange,
     RecordedRun,
@@ -95,6 +111,7 @@ class FakeCatalog:
         self.claims: dict[tuple[str, str, str], str] = {}
         self.declared: dict[tuple[str, str], Declarations] = {}
         self.runs: dict[str, PipelineRun] = {}
+        self.leases: dict[str, Lease] = {}
         self.stream: list[RecordedChange | RecordedRun] = []
         self.before_next_write: list[Callable[[], None]] = []
         """What other workers do just before the next `apply` or `move_run` takes effect."""
@@ -119,6 +136,20 @@ class FakeCatalog:
         versions: tuple[ObjectRecord, ...] = self.effects.run("versions_of", find)
         return versions
 
+    def objects_copied_to(self, bucket: str, key: str) -> tuple[str, ...]:
+        def find() -> tuple[str, ...]:
+            copies = [
+                (copy, change.after.object_id)
+                for change in self.stream
+                if isinstance(change, RecordedChange)
+                for copy in (change.after.placed, change.after.held)
+            ]
+            mine = (made for c, made in copies if c and (c.bucket, c.key) == (bucket, key))
+            return tuple(dict.fromkeys(mine))
+
+        found: tuple[str, ...] = self.effects.run("objects_copied_to", find)
+        return found
+
     def holders(self, namespace: str, group: str) -> Mapping[str, str]:
         found: Mapping[str, str] = self.effects.run(
             "holders",
@@ -136,6 +167,34 @@ class FakeCatalog:
             "declare", lambda: self._declare(bucket, key, digests)
         )
         return after
+
+    def take_lease(self, lease: Lease, now: datetime) -> bool:
+        def take() -> bool:
+            held = self.leases.get(lease.object_id)
+            is_mine = held is None or held.holder == lease.holder
+            if held and not is_mine and held.until > now:
+                is_void = held.record_version < lease.record_version
+                if not is_void:
+                    return False
+            self.leases[lease.object_id] = lease
+            return True
+
+        return bool(self.effects.run("take_lease", take))
+
+    def get_lease(self, object_id: str) -> Lease | None:
+        found: Lease | None = self.effects.run("get_lease", lambda: self.leases.get(object_id))
+        return found
+
+    def end_lease(self, lease: Lease) -> bool:
+        def end() -> bool:
+            held = self.leases.get(lease.object_id)
+            if held is None or (held.holder, held.until) != (lease.holder, lease.until):
+                return False
+            del self.leases[lease.object_id]
+            return True
+
+        self._let_others_go_first()
+        return bool(self.effects.run("end_lease", end))
 
     def open_run(self, run: PipelineRun) -> PipelineRun:
         def put() -> PipelineRun:
@@ -165,7 +224,7 @@ class FakeCatalog:
 
     def _register(self, record: ObjectRecord) -> bool:
         check_transition(None, record.state)
-        assert record.object_id == object_id(record.location)
+        assert record.object_id == object_id(record.location, record.etag)
         if record.object_id in self.records:
             return False
         self.records[record.object_id] = record
@@ -174,11 +233,12 @@ class FakeCatalog:
 
     def _apply(self, change: Change) -> Outcome:
         before, after = change.before, change.after
-        # Guards of the fake alone: what the real one cannot know, no service may ask for.
-        assert after.version == before.version + 1
-        assert after.object_id == before.object_id
-        if after.state is not before.state:
-            check_transition(before.state, after.state)
+        for was, will_be in ((before, after), *change.also):
+            # Guards of the fake alone: what the real one cannot know, no service may ask for.
+            assert will_be.version == was.version + 1
+            assert will_be.object_id == was.object_id
+            if will_be.state is not was.state:
+                check_transition(was.state, will_be.state)
         for claim in change.claims:
             holder = self.claims.get(_name(claim))
             if holder not in (None, after.object_id) and holder != (claim.takes_over or None):
@@ -190,11 +250,17 @@ class FakeCatalog:
             change.declarations is not None and change.declarations.revision != declared.revision
         ):
             raise StaleRecordError(f"object {before.object_id} moved meanwhile")
+        for was, _ in change.also:
+            if self.records[was.object_id].version != was.version:
+                raise StaleRecordError(f"object {was.object_id} moved meanwhile")
         self._store(stored, replace(after, duplicate_count=stored.duplicate_count))
         self.claims |= {_name(claim): after.object_id for claim in change.claims}
         if change.counts_on:
             original = self.records[change.counts_on]
             self._store(original, replace(original, duplicate_count=original.duplicate_count + 1))
+        for was, will_be in change.also:
+            other = self.records[was.object_id]
+            self._store(other, replace(will_be, duplicate_count=other.duplicate_count))
         return Applied()
 
     def _store(self, before: ObjectRecord, after: ObjectRecord) -> None:
@@ -226,6 +292,7 @@ class StoredVersion:
     """Not zero: S3 knows only the composite checksum of parts of this size."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    replication: str = ""
 
 
 class FakeStore:
@@ -234,6 +301,7 @@ class FakeStore:
     def __init__(self, effects: Effects | None = None) -> None:
         self.effects = effects or Effects()
         self.versions: dict[tuple[str, str], dict[str, StoredVersion]] = {}
+        self.written: Counter[tuple[str, str]] = Counter()
         self.bytes_read: dict[Location, int] = {}
         self.corrupts_copies = 0
         """How many copies from now on lose their last byte on the way."""
@@ -251,9 +319,24 @@ class FakeStore:
             etag="",
         )
 
+    def upload_unversioned(self, bucket: str, key: str, body: bytes) -> ObjectCreated:
+        """Write the null version, over the one that was there."""
+        self.versions[bucket, key] = {"": StoredVersion(body)}
+        etag = self._described(Location(bucket, key)).etag
+        return ObjectCreated(bucket, key, "", f"{next(_numbers):016X}", len(body), etag)
+
     def head(self, location: Location) -> StoredObject:
         stored: StoredObject = self.effects.run("head", lambda: self._described(location))
         return stored
+
+    def versions_at(self, bucket: str, key: str) -> tuple[Location, ...]:
+        listed: tuple[Location, ...] = self.effects.run(
+            "versions_at",
+            lambda: tuple(
+                Location(bucket, key, version) for version in self.versions.get((bucket, key), {})
+            ),
+        )
+        return listed
 
     def read_range(self, location: Location, start: int, length: int) -> bytes:
         def read() -> bytes:
@@ -285,7 +368,7 @@ class FakeStore:
         def make() -> StoredObject:
             original = self._version(source.location)[1]
             body = original.body
-            if self.corrupts_copies:
+            if self.corrupts_copies and body:
                 self.corrupts_copies -= 1
                 body = body[:-1] + bytes([body[-1] ^ 1])
             made = StoredVersion(
@@ -325,6 +408,13 @@ class FakeStore:
         version, _ = self._version(location)
         del self.versions[location.bucket, location.key][version]
 
+    def damage(self, location: Location, *, at: int = -1) -> None:
+        """Flip a bit of what is stored."""
+        version = self._version(location)[1]
+        changed = bytearray(version.body)
+        changed[at] ^= 1
+        version.body = bytes(changed)
+
     def keys(self, bucket: str) -> set[str]:
         """Return the keys that have a version in a bucket."""
         return {key for (b, key), versions in self.versions.items() if b == bucket and versions}
@@ -332,7 +422,8 @@ class FakeStore:
     def _write(self, location: Location, version: StoredVersion) -> Location:
         versions = self.versions.setdefault((location.bucket, location.key), {})
         # Counted per key, so that a story told twice makes the same ids.
-        version_id = f"v{len(versions) + 1}"
+        self.written[location.bucket, location.key] += 1
+        version_id = f"v{self.written[location.bucket, location.key]}"
         versions[version_id] = version
         return Location(location.bucket, location.key, version_id)
 
@@ -359,10 +450,164 @@ class FakeStore:
             digests=digests,
             composite=composite,
             metadata=version.metadata,
+            replication=version.replication,
         )
 
     def _count(self, location: Location, amount: int) -> None:
         self.bytes_read[location] = self.bytes_read.get(location, 0) + amount
+
+
+class FakeStoredObjects:
+    """`StoredObjects` and `UploadBatches` over a FakeCatalog."""
+
+    def __init__(self, catalog: FakeCatalog) -> None:
+        self.catalog = catalog
+
+    def by_last_check(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[LastCheck]:
+        placed = (r for r in self.catalog.records.values() if r.state is State.PLACED)
+        checks = [
+            LastCheck(r.rechecked_at or r.state_since, r.object_id, r.size_bytes) for r in placed
+        ]
+        for check in sorted(checks, key=lambda each: (each.at, each.object_id)):
+            if (since is None or check.at >= since) and (until is None or check.at <= until):
+                yield check
+
+    def records(self, site: str, batch: str) -> Iterator[ObjectRecord]:
+        for record in self.catalog.records.values():
+            if (record.site, record.upload_batch) == (site, batch):
+                yield record
+
+
+class FakeSigner:
+    """`Signer` with a key of this process."""
+
+    key_id = "0b6a3c52-receipts"
+
+    def __init__(self) -> None:
+        self.private_key = ec.generate_private_key(ec.SECP256R1())
+
+    def sign(self, data: bytes) -> bytes:
+        r, s = decode_dss_signature(self.private_key.sign(data, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+    def public_pem(self) -> bytes:
+        """Return what verifiers are given."""
+        return self.private_key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+
+class FakeAgenda:
+    """`Agenda` over a FakeCatalog: it may name what is done already, as indexes do."""
+
+    def __init__(self, catalog: FakeCatalog) -> None:
+        self.catalog = catalog
+        self.outdated: list[str] = []
+        """Ids of objects that stand in every answer about objects and leases."""
+
+    def ended_leases(self, now: datetime, limit: int) -> list[str]:
+        ended = [lease for lease in self.catalog.leases.values() if lease.until <= now]
+        ids = [lease.object_id for lease in sorted(ended, key=lambda each: each.until)]
+        return [*self.outdated, *ids][:limit]
+
+    def due_objects(self, now: datetime, limit: int) -> list[str]:
+        times = {made: due_at(record) for made, record in self.catalog.records.items()}
+        late = sorted((at, made) for made, at in times.items() if at is not None and at <= now)
+        return [*self.outdated, *(made for _, made in late)][:limit]
+
+    def count_overdue(self, state: State, owner: Owner) -> int:
+        overdue = [r for r in self.catalog.records.values() if r.state is state and is_overdue(r)]
+        deadlines = [deadline_of(record) for record in overdue]
+        return sum(1 for deadline in deadlines if deadline and deadline.owner is owner)
+
+    def runs_in(self, state: RunState, before: datetime, limit: int) -> list[str]:
+        runs = [r for r in self.catalog.runs.values() if r.state is state]
+        runs.sort(key=lambda run: run.state_since)
+        return [run.run_id for run in runs if run.state_since <= before][:limit]
+
+
+class FakeQueues:
+    """`Queues`: gives every message to `deliver`."""
+
+    def __init__(
+        self, deliver: Callable[[Step, str], None], effects: Effects | None = None
+    ) -> None:
+        self.deliver = deliver
+        self.effects = effects or Effects()
+
+    def send(self, step: Step, bodies: Sequence[str]) -> None:
+        def deliver() -> None:
+            for body in bodies:
+                self.deliver(step, body)
+
+        self.effects.run("send", deliver)
+
+
+class FakeDeadLetters:
+    """`DeadLetters` and `FailureNotes` in memory; groups are counted from the letters."""
+
+    def __init__(self, effects: Effects | None = None) -> None:
+        self.effects = effects or Effects()
+        self.by_id: dict[str, DeadLetter] = {}
+        self.notes: dict[str, Failure] = {}
+        self.causes: dict[str, Failure] = {}
+        """Every cause there ever was, as group items remain when their last letter leaves."""
+
+    def leave(self, note_id: str, failure: Failure, at: datetime) -> None:
+        self.notes[note_id] = failure
+
+    def find(self, note_id: str) -> Failure | None:
+        return self.notes.get(note_id)
+
+    def get(self, letter_id: str) -> DeadLetter | None:
+        return self.by_id.get(letter_id)
+
+    def put(self, before: DeadLetter | None, after: DeadLetter) -> None:
+        def write() -> None:
+            now = self.by_id.get(after.letter_id)
+            if (now.version if now else 0) != (before.version if before else 0):
+                raise StaleRecordError(f"dead letter {after.letter_id} moved meanwhile")
+            assert after.version == (before.version if before else 0) + 1
+            self.by_id[after.letter_id] = after
+            self.causes[after.failure.signature] = after.failure
+
+        self.effects.run("put letter", write)
+
+    def groups(self) -> list[LetterGroup]:
+        groups = [self._group(failure) for failure in self.causes.values()]
+        return sorted(groups, key=lambda group: group.last_failed_at, reverse=True)
+
+    def letters(
+        self, signature: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[DeadLetter]:
+        mine = [x for x in self.by_id.values() if x.failure.signature == signature]
+        for letter in sorted(mine, key=lambda each: (each.last_failed_at, each.letter_id)):
+            at = letter.last_failed_at
+            if (since is None or at >= since) and (until is None or at <= until):
+                yield letter
+
+    def _group(self, failure: Failure) -> LetterGroup:
+        mine = [x for x in self.by_id.values() if x.failure == failure]
+        return LetterGroup(
+            signature=failure.signature,
+            failure=failure,
+            counts=Counter(letter.state for letter in mine),
+            failures=sum(letter.failures for letter in mine),
+            first_failed_at=min((x.first_failed_at for x in mine), default=NOON),
+            last_failed_at=max((x.last_failed_at for x in mine), default=NOON),
+        )
+
+
+class FakeStreamRecords:
+    """`StreamRecords`: what is still there of the batches it was given, by first position."""
+
+    def __init__(self) -> None:
+        self.changes: dict[str, list[LostChange]] = {}
+
+    def read(self, batch: StreamBatch) -> Sequence[LostChange]:
+        return self.changes.get(batch.first_sequence, [])
 
 
 class FakePipelines:
@@ -370,6 +615,7 @@ class FakePipelines:
 
     def __init__(self) -> None:
         self.started: dict[str, PipelineRun] = {}
+        self.ended: dict[str, PipelineFinished] = {}
         self.requests = 0
         self.before_answer: list[Callable[[], None]] = []
 
@@ -379,6 +625,9 @@ class FakePipelines:
         while self.before_answer:
             self.before_answer.pop()()
         return f"arn:aws:states:eu-central-1:000000000000:execution:{run.pipeline}:{run.run_id}"
+
+    def outcome(self, run: PipelineRun) -> PipelineFinished | None:
+        return self.ended.get(run.run_id)
 
 
 class FakePseudonyms:
@@ -409,11 +658,19 @@ class FakeLog:
 
     def __init__(self, journal: list[str] | None = None) -> None:
         self.recorded: list[RecordedChange] = []
+        self.runs: list[RecordedRun] = []
         self.journal = journal if journal is not None else []
 
-    def record(self, changes: Sequence[RecordedChange]) -> None:
-        self.recorded += changes
+    def record(self, changes: Sequence[RecordedChange | RecordedRun]) -> None:
+        self.recorded += [change for change in changes if isinstance(change, RecordedChange)]
+        self.runs += [change for change in changes if isinstance(change, RecordedRun)]
         self.journal.append("history")
+
+    def has(self, object_id: str, version: int) -> bool:
+        return any(
+            (change.after.object_id, change.after.version) == (object_id, version)
+            for change in self.recorded
+        )
 
 
 class FakeClassifier:
@@ -502,6 +759,11 @@ def digest_chunks(
     """Compute digests of a stream."""
     data = b"".join(chunks)
     return digests_of(data, algorithms), len(data)
+
+
+def can_compute(algorithm: Algorithm) -> bool:
+    """Tell whether `digest_chunks` knows an algorithm; as in Lambda, it knows no CRC64NVME."""
+    return algorithm.value in hashlib.algorithms_available
 
 
 def digests_of(
@@ -639,6 +901,33 @@ def any_reads_file(**fields: Any) -> ReadsFile:
 def any_reads_body(*, bases: bytes = b"", **fields: Any) -> bytes:
     """Return bytes that `parse_reads` understands as these statistics."""
     return b"@" + json.dumps(fields).encode() + b"\n" + (bases or any_hex(64).encode())
+
+
+def any_failure(**fields: Any) -> Failure:
+    """Return why a step gave up."""
+    facts: dict[str, Any] = {
+        "step": Step.PLACE_OBJECT,
+        "error": "Trouble",
+        "message": "storage failed",
+    }
+    return Failure(**facts | fields)
+
+
+def any_dead_letter(**fields: Any) -> DeadLetter:
+    """Return an open letter that failed once."""
+    made = fields.pop("letter_id", "") or letter_id(Step.PLACE_OBJECT, str(any_number()))
+    facts: dict[str, Any] = {
+        "failure": any_failure(),
+        "state": LetterState.OPEN,
+        "state_since": NOON,
+        "version": 1,
+        "failures": 1,
+        "first_failed_at": NOON,
+        "last_failed_at": NOON,
+        "body": Location(BUCKETS[Zone.LEDGER], f"dead-letters/place_object/{made}.json", "v1"),
+        "deliveries": (f"m{any_number()}",),
+    }
+    return DeadLetter(letter_id=made, **facts | fields)
 
 
 def any_run(**fields: Any) -> PipelineRun:

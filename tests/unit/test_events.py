@@ -4,6 +4,7 @@ import contextlib
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,6 +14,8 @@ from forebay.errors import MessageError
 from forebay.events import (
     ObjectChanged,
     ObjectCreated,
+    StorageChanged,
+    StorageKind,
     read_json,
     read_pipeline_event,
     read_s3_events,
@@ -58,6 +61,21 @@ def native(*keys: str, kind: str = "ObjectCreated:Put", **fields: Any) -> str:
     return json.dumps({"Records": records})
 
 
+def with_detail(kind: str, **said: str) -> str:
+    """Return an event of a kind whose detail says more than bucket and object."""
+    event = json.loads(from_bus(kind=kind))
+    event["time"] = "2026-03-01T12:00:00Z"
+    event["detail"] |= said
+    return json.dumps(event)
+
+
+def native_with(kind: str, **said: Any) -> str:
+    """Return a notification whose record says more than the object."""
+    message = json.loads(native("a%2Bb", kind=kind))
+    message["Records"][0] |= {"eventTime": "2026-03-01T12:00:00.000Z", **said}
+    return json.dumps(message)
+
+
 def test_eventbridge_event_is_read() -> None:
     assert read_s3_events(from_bus()) == (
         ObjectCreated("landing", "site-a/x.dcm", "v1", "0A", 5, "e"),
@@ -96,16 +114,150 @@ def test_creations_of_every_kind_count(kind: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        from_bus(kind="Object Deleted"),
-        from_bus(kind="Object Restore Completed"),
-        native("a", kind="ObjectRemoved:Delete"),
+        from_bus(kind="Object ACL Updated"),
+        from_bus(kind="Object Tags Added"),
+        from_bus(kind="Object Tags Deleted"),
+        with_detail("Object Deleted", **{"deletion-type": "Delete Marker Created"}),
         native("a", kind="ObjectRemoved:DeleteMarkerCreated"),
+        native("a", kind="s3:LifecycleExpiration:DeleteMarkerCreated"),
+        native("a", kind="s3:ObjectTagging:Put"),
+        native("a", kind="s3:ObjectAcl:Put"),
+        native("a", kind="s3:Replication:OperationFailedReplication"),
         native(),
         json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "landing"}),
     ],
 )
-def test_what_creates_nothing_is_ignored(body: str) -> None:
+def test_what_changes_no_bytes_is_ignored(body: str) -> None:
     assert read_s3_events(body) == ()
+
+
+@pytest.mark.parametrize(
+    "body, kind, tier, until",
+    [
+        (
+            with_detail(
+                "Object Deleted",
+                **{"deletion-type": "Permanently Deleted", "reason": "DeleteObject"},
+            ),
+            StorageKind.REMOVED,
+            "",
+            "",
+        ),
+        (
+            with_detail(
+                "Object Deleted",
+                **{"deletion-type": "Permanently Deleted", "reason": "Lifecycle Expiration"},
+            ),
+            StorageKind.EXPIRED,
+            "",
+            "",
+        ),
+        # MiniStack names neither reason nor deletion type: HEAD decides.
+        (with_detail("Object Deleted"), StorageKind.REMOVED, "", ""),
+        (
+            with_detail("Object Storage Class Changed", **{"destination-storage-class": "GLACIER"}),
+            StorageKind.STORAGE_CLASS_CHANGED,
+            "GLACIER",
+            "",
+        ),
+        (
+            with_detail(
+                "Object Access Tier Changed", **{"destination-access-tier": "ARCHIVE_ACCESS"}
+            ),
+            StorageKind.ACCESS_TIER_CHANGED,
+            "ARCHIVE_ACCESS",
+            "",
+        ),
+        (
+            with_detail("Object Restore Initiated", **{"source-storage-class": "GLACIER"}),
+            StorageKind.RESTORE_STARTED,
+            "",
+            "",
+        ),
+        (
+            with_detail(
+                "Object Restore Completed", **{"restore-expiry-time": "2026-03-08T00:00:00Z"}
+            ),
+            StorageKind.RESTORED,
+            "",
+            "2026-03-08T00:00:00Z",
+        ),
+        (with_detail("Object Restore Expired"), StorageKind.RESTORE_ENDED, "", ""),
+    ],
+)
+def test_what_became_of_a_version_is_read_from_the_bus(
+    body: str, kind: StorageKind, tier: str, until: str
+) -> None:
+    assert read_s3_events(body) == (
+        StorageChanged(kind, "landing", "site-a/x.dcm", "v1", "2026-03-01T12:00:00Z", tier, until),
+    )
+
+
+@pytest.mark.parametrize(
+    "body, kind, tier, until",
+    [
+        (native_with("ObjectRemoved:Delete"), StorageKind.REMOVED, "", ""),
+        (native_with("s3:LifecycleExpiration:Delete"), StorageKind.EXPIRED, "", ""),
+        (
+            native_with(
+                "LifecycleTransition",
+                lifecycleEventData={
+                    "transitionEventData": {"destinationStorageClass": "DEEP_ARCHIVE"}
+                },
+            ),
+            StorageKind.STORAGE_CLASS_CHANGED,
+            "DEEP_ARCHIVE",
+            "",
+        ),
+        (
+            native_with(
+                "IntelligentTiering",
+                intelligentTieringEventData={"destinationAccessTier": "ARCHIVE_ACCESS"},
+            ),
+            StorageKind.ACCESS_TIER_CHANGED,
+            "ARCHIVE_ACCESS",
+            "",
+        ),
+        (
+            native_with(
+                "s3:IntelligentTiering:TransitionAccess",
+                intelligentTieringEventData={"destinationAccessTier": "DEEP_ARCHIVE_ACCESS"},
+            ),
+            StorageKind.ACCESS_TIER_CHANGED,
+            "DEEP_ARCHIVE_ACCESS",
+            "",
+        ),
+        (native_with("s3:ObjectRestore:Post"), StorageKind.RESTORE_STARTED, "", ""),
+        (
+            native_with(
+                "ObjectRestore:Completed",
+                glacierEventData={
+                    "restoreEventData": {
+                        "lifecycleRestorationExpiryTime": "2026-03-08T00:00:00.000Z",
+                        "lifecycleRestoreStorageClass": "GLACIER",
+                    }
+                },
+            ),
+            StorageKind.RESTORED,
+            "",
+            "2026-03-08T00:00:00.000Z",
+        ),
+        (native_with("ObjectRestore:Delete"), StorageKind.RESTORE_ENDED, "", ""),
+    ],
+)
+def test_what_became_of_a_version_is_read_from_a_notification(
+    body: str, kind: StorageKind, tier: str, until: str
+) -> None:
+    at = "2026-03-01T12:00:00.000Z"
+    assert read_s3_events(body) == (StorageChanged(kind, "landing", "a+b", "v1", at, tier, until),)
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=200))
+def test_key_of_any_bytes_is_the_same_in_both_shapes(key: str) -> None:
+    (bus,) = read_s3_events(from_bus(key))
+    (notified,) = read_s3_events(native(quote_plus(key)))
+
+    assert bus.key == notified.key == key
 
 
 @pytest.mark.parametrize("version", [None, "null", ""])
@@ -127,6 +279,7 @@ def test_event_without_sequencer_size_etag_or_version_is_read() -> None:
 def test_quotes_around_an_etag_are_dropped() -> None:
     (event,) = read_s3_events(native("a", eTag='"e"'))
 
+    assert isinstance(event, ObjectCreated)
     assert event.etag == "e"
 
 
@@ -159,6 +312,7 @@ def test_what_is_no_s3_event_is_a_message_error(body: str) -> None:
 def test_size_that_is_none_does_not_lose_the_event(size: object) -> None:
     (event,) = read_s3_events(from_bus(size=size))
 
+    assert isinstance(event, ObjectCreated)
     assert event.size_bytes == 0
 
 
@@ -203,7 +357,19 @@ STATES = json.dumps(
 
 
 @settings(max_examples=300)
-@given(mutilated(from_bus()) | mutilated(native("a")) | mutilated(STATES) | st.text())
+@given(
+    mutilated(from_bus())
+    | mutilated(with_detail("Object Restore Completed", **{"restore-expiry-time": "x"}))
+    | mutilated(
+        native_with(
+            "LifecycleTransition",
+            lifecycleEventData={"transitionEventData": {"destinationStorageClass": "GLACIER"}},
+        )
+    )
+    | mutilated(native("a"))
+    | mutilated(STATES)
+    | st.text()
+)
 @example('{"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": [], "object": []}}]}')
 def test_no_message_throws_anything_but_a_message_error(body: str) -> None:
     for read in (read_s3_events, read_pipeline_event):

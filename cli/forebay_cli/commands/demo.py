@@ -137,7 +137,8 @@ def _send(
     """Upload as `forebay upload` does; return what was sent by file name."""
     plan = plan_upload([path], Destination.AUTO)
     journal = UploadJournal(home.uploads)
-    sender = Sender(deployment.account.s3, deployment.bucket, journal, SendOptions(site, batch))
+    options = SendOptions(site, batch, upload_batch=batch)
+    sender = Sender(deployment.account.s3, deployment.bucket, journal, options)
     sent = {file.file.path.name: file for file in sender.send(plan.files)}
     for name, file in sent.items():
         if file.error:

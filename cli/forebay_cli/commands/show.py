@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError
 from forebay.adapters.catalog_reader import CatalogReader, Study
 from forebay.domain.findings import Finding
 from forebay.domain.imaging import is_uid
-from forebay.domain.objects import Kind, ObjectRecord, split_object_id
+from forebay.domain.objects import Choice, Kind, ObjectRecord, split_object_id
 from forebay.domain.runs import PipelineRun
+from forebay.domain.states import State
 from forebay.names import LANDING_ZONES, Tag
 from forebay_cli.deployment import Deployment
 from forebay_cli.documents import (
@@ -112,7 +113,7 @@ class FoundObject:
                 "made by", run.run_id, f"{run.pipeline} {run.pipeline_version}, {run.state}"
             )
         if self.record.original_id:
-            lineage.add_row("original", self.record.original_id, "the first to arrive")
+            lineage.add_row(*_original(self.record))
         if lineage.row_count:
             output.out.print()
             output.out.print(lineage)
@@ -152,7 +153,7 @@ def look_up(deployment: Deployment, reference: str) -> FoundObject | FoundSevera
     catalog = catalog_of(deployment)
     if match := _S3_URI.fullmatch(reference):
         return _by_uri(deployment, catalog, match["bucket"], match["key"])
-    if _is_object_id(reference):
+    if is_object_id(reference):
         return _by_id(catalog, reference)
     if is_uid(reference) and "." in reference:
         return _by_uid(catalog, reference)
@@ -205,7 +206,9 @@ def _by_uri(
     zone = deployment.zone_of(bucket)
     if zone is None or zone in LANDING_ZONES:
         raise _unknown(f"s3://{bucket}/{key}")
-    # A copy in a zone says whose copy it is.
+    if known := catalog.objects(catalog.objects_at(bucket, key)):
+        return _whole(catalog, next((r for r in known if _is_at(r, bucket, key)), known[-1]))
+    # A copy from before copies were indexed says itself whose it is.
     try:
         tags = deployment.account.s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
     except ClientError as exc:
@@ -217,6 +220,11 @@ def _by_uri(
     if record is None:
         raise _unknown(f"s3://{bucket}/{key}")
     return _whole(catalog, record)
+
+
+def _is_at(record: ObjectRecord, bucket: str, key: str) -> bool:
+    copies = (record.placed, record.held)
+    return any(copy and (copy.bucket, copy.key) == (bucket, key) for copy in copies)
 
 
 def _by_uid(catalog: CatalogReader, uid: str) -> FoundObject | FoundSeveral:
@@ -284,7 +292,8 @@ def _unknown(reference: str) -> CommandError:
     )
 
 
-def _is_object_id(text: str) -> bool:
+def is_object_id(text: str) -> bool:
+    """Tell whether text is an object's id."""
     try:
         split_object_id(text)
     except ValueError:
@@ -308,7 +317,24 @@ def _identity(record: ObjectRecord) -> list[tuple[str, object]]:
         ("consent", record.consent_state),
         ("duplicates", record.duplicate_count or ""),
         ("source", record.source_system),
+        ("decided", _decided(record)),
     ]
+
+
+def _original(record: ObjectRecord) -> tuple[str, str, str]:
+    if record.state is State.SUPERSEDED:
+        return "replaced by", record.original_id, "as a steward decided"
+    if record.decision and record.decision.choice is Choice.REPLACE:
+        return "replaces", record.original_id, "as a steward decided"
+    return "original", record.original_id, "the first to arrive"
+
+
+def _decided(record: ObjectRecord) -> str:
+    if record.decision is None:
+        return ""
+    told = record.decision
+    note = f": {told.note}" if told.note else ""
+    return f"{told.choice.value} on {_when(told.at)} by {told.by}{note}"
 
 
 def _print_finding(output: Output, label: str, finding: Finding) -> None:

@@ -1,9 +1,11 @@
 """`forebay upload`."""
 
+import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +29,7 @@ from forebay_cli.uploads.planning import Destination, Plan, check_site, plan_upl
 from forebay_cli.uploads.sending import Result, Sender, SendOptions, SentFile
 
 _PATHS_SHOWN: Final = 10
+_BATCH_CHARACTERS: Final = 128
 
 
 @click.command()
@@ -42,7 +45,12 @@ _PATHS_SHOWN: Final = 10
     show_default=True,
     help="Landing zone; auto looks at each file.",
 )
-@click.option("--batch", default="", help="Folder under the site, such as a run or a shipment.")
+@click.option(
+    "--batch",
+    default="",
+    help="Folder under the site, such as a run or a shipment; also the name receipts are issued by"
+    " (default: no folder, and a new name).",
+)
 @click.option("--skip-existing", is_flag=True, help="Skip files whose bytes are there already.")
 @click.option(
     "--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Parallel transfers."
@@ -72,12 +80,19 @@ def upload(  # noqa: PLR0913 - one parameter per option
     """
     home = Home.find()
     output = Output.create(as_json=as_json)
-    options = SendOptions(check_site(site), check_batch(batch), jobs, skip_existing=skip_existing)
+    folder = check_batch(batch)
+    options = SendOptions(
+        check_site(site),
+        folder,
+        upload_batch=folder or new_batch(),
+        jobs=jobs,
+        skip_existing=skip_existing,
+    )
     plan = plan_upload(paths, Destination(destination))
     deployment = target.for_sender(home)
     began = time.monotonic()
     sent = send_all(output, deployment, UploadJournal(home.uploads), plan, options)
-    report = Report(plan, sent, time.monotonic() - began)
+    report = Report(plan, sent, time.monotonic() - began, options.site)
     if as_json:
         output.document(report.document())
     else:
@@ -89,11 +104,21 @@ def upload(  # noqa: PLR0913 - one parameter per option
 def check_batch(batch: str) -> str:
     """Return a batch name without outer slashes; raises CommandError when it cannot be a path."""
     parts = batch.strip("/").split("/")
-    if any(part in {".", ".."} for part in parts) or (batch.strip("/") and "" in parts):
+    is_path = not any(part in {".", ".."} for part in parts) and "" not in parts
+    # It travels as a header too.
+    is_header = batch.isascii() and batch.isprintable() and len(batch) <= _BATCH_CHARACTERS
+    if batch.strip("/") and not (is_path and is_header):
         raise CommandError(
-            f"{batch!r} cannot be a batch.", "Use plain path segments, such as 2026-11-22/run7."
+            f"{batch!r} cannot be a batch.",
+            "Use plain path segments, such as 2026-11-22/run7, of at most"
+            f" {_BATCH_CHARACTERS} ASCII characters.",
         )
     return batch.strip("/")
+
+
+def new_batch() -> str:
+    """Return a name for an upload that was given none: the day, and eight random hex digits."""
+    return f"{datetime.now(UTC):%Y-%m-%d}-{secrets.token_hex(4)}"
 
 
 def send_all(
@@ -159,6 +184,12 @@ class Report:
     plan: Plan
     sent: list[SentFile]
     seconds: float
+    site: str = ""
+
+    @property
+    def batches(self) -> list[str]:
+        """The batches receipts can be got for; several when uploads of earlier ones went on."""
+        return sorted({file.upload_batch for file in self.sent if file.upload_batch})
 
     @property
     def failed(self) -> list[SentFile]:
@@ -171,6 +202,8 @@ class Report:
         return {
             "files": [_file_document(file) for file in self.sent],
             "left_aside": dict(self.plan.left_aside),
+            "site": self.site,
+            "upload_batches": self.batches,
             **{result.value: counts[result] for result in Result},
             "size_bytes": self.plan.size_bytes,
             "seconds": round(self.seconds, 3),
@@ -189,6 +222,8 @@ class Report:
         rate = size_text(self.plan.size_bytes / max(self.seconds, 1e-3))
         output.out.print(f"\n{duration_text(self.seconds)}, {rate}/s.")
         _print_problems(output, self.failed, self.plan.left_aside)
+        for batch in self.batches:
+            output.say(f"Receipt for this batch: forebay receipt get {batch} --site {self.site}")
 
 
 def _print_problems(
@@ -220,5 +255,6 @@ def _file_document(file: SentFile) -> dict[str, Any]:
         "size_bytes": file.file.size_bytes,
         "sha256": file.sha256,
         "result": file.result.value,
+        "upload_batch": file.upload_batch,
         "error": file.error,
     }

@@ -8,7 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class OpenUpload:
-    """A multipart upload that S3 has parts of. `checksum_type` is what storage agreed to."""
+    """A multipart upload that S3 has parts of. `checksum_type` is what storage agreed to.
+
+    `batch` is the upload batch it began in, which its metadata names for good.
+    """
 
     bucket: str
     key: str
@@ -16,6 +19,7 @@ class OpenUpload:
     sha256: str
     part_bytes: int
     checksum_type: str
+    batch: str = ""
 
 
 class UploadJournal:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from forebay.domain.objects import Location, object_id
+from forebay.domain.receipts import UPLOAD_BATCH_METADATA
 from forebay.names import Zone
 from forebay_cli.aws_errors import sentence_of
 from forebay_cli.uploads.digesting import FileDigests, digest_file
@@ -49,6 +50,8 @@ class SentFile:
     location: Location | None = None
     sha256: str = ""
     error: str = ""
+    upload_batch: str = ""
+    """The batch a receipt is issued by; a resumed upload belongs to the one it began in."""
 
     @property
     def object_id(self) -> str:
@@ -59,10 +62,14 @@ class SentFile:
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """How to send. `on_bytes` is called from several threads with bytes that are safely stored."""
+    """How to send; `batch` is a folder in the key, `upload_batch` the name receipts are issued by.
+
+    `on_bytes` is called from several threads with bytes that are safely stored.
+    """
 
     site: str
     batch: str = ""
+    upload_batch: str = ""
     jobs: int = 8
     skip_existing: bool = False
     single_put_bytes: int = SINGLE_PUT_BYTES
@@ -130,9 +137,21 @@ class Sender:
             return SentFile(file, Result.SKIPPED, place, digests.sha256)
         if digests.size_bytes <= self._options.single_put_bytes:
             version, result = self._put(file, place, digests), Result.UPLOADED
+            upload_batch = self._options.upload_batch
         else:
-            version, result = self._put_parts(file, place, digests, part_bytes)
-        return SentFile(file, result, Location(bucket, key, version), digests.sha256)
+            version, result, upload_batch = self._put_parts(file, place, digests, part_bytes)
+        return SentFile(
+            file,
+            result,
+            Location(bucket, key, version),
+            digests.sha256,
+            upload_batch=upload_batch,
+        )
+
+    def _metadata(self, file: PlannedFile, digests: FileDigests) -> dict[str, str]:
+        batch = self._options.upload_batch
+        named = {UPLOAD_BATCH_METADATA: batch} if batch else {}
+        return {**file.declared, "sha256": digests.sha256, **named}
 
     def _is_stored(self, place: Location, digests: FileDigests) -> bool:
         try:
@@ -153,14 +172,14 @@ class Sender:
                 Key=place.key,
                 Body=body,
                 ChecksumSHA256=digests.sha256_base64,
-                Metadata={**file.declared, "sha256": digests.sha256},
+                Metadata=self._metadata(file, digests),
             )
         self._options.on_bytes(digests.size_bytes)
         return answer.get("VersionId", "")
 
     def _put_parts(
         self, file: PlannedFile, place: Location, digests: FileDigests, part_bytes: int
-    ) -> tuple[str, Result]:
+    ) -> tuple[str, Result, str]:
         found = self._journal.find(place.bucket, place.key, digests.sha256, part_bytes)
         stored = self._stored_parts(found) if found else None
         upload = found if found and stored is not None else None
@@ -171,7 +190,7 @@ class Sender:
         self._stop_if_interrupted()
         version = self._complete(upload, parts, digests)
         self._journal.close(upload)
-        return version, Result.RESUMED if resumed else Result.UPLOADED
+        return version, Result.RESUMED if resumed else Result.UPLOADED, upload.batch
 
     def _begin(
         self, file: PlannedFile, place: Location, digests: FileDigests, part_bytes: int
@@ -181,12 +200,18 @@ class Sender:
             Key=place.key,
             ChecksumAlgorithm="CRC64NVME",
             ChecksumType="FULL_OBJECT",
-            Metadata={**file.declared, "sha256": digests.sha256},
+            Metadata=self._metadata(file, digests),
         )
         # MiniStack knows composite checksums only, and says so here; S3 answers FULL_OBJECT.
         agreed = answer.get("ChecksumType", "COMPOSITE")
         upload = OpenUpload(
-            place.bucket, place.key, answer["UploadId"], digests.sha256, part_bytes, agreed
+            place.bucket,
+            place.key,
+            answer["UploadId"],
+            digests.sha256,
+            part_bytes,
+            agreed,
+            self._options.upload_batch,
         )
         self._journal.open(upload)
         return upload

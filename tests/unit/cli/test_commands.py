@@ -18,6 +18,19 @@ ROOT = Path(__file__).resolve().parents[3]
 IDS = [command.name for command in COMMANDS]
 
 
+def leaves(command: click.Command, name: str) -> list[tuple[str, click.Command]]:
+    """Return a command, or those of a group, with the words they are called by."""
+    if not isinstance(command, click.Group):
+        return [(name, command)]
+    return [
+        leaf for word, each in command.commands.items() for leaf in leaves(each, f"{name} {word}")
+    ]
+
+
+LEAVES = [leaf for command in COMMANDS for leaf in leaves(command, command.name or "")]
+LEAF_IDS = [name for name, _ in LEAVES]
+
+
 @pytest.fixture
 def no_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREBAY_HOME", str(tmp_path))
@@ -27,7 +40,7 @@ def run(*arguments: str) -> click.testing.Result:
     return CliRunner().invoke(main, arguments)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=IDS)
+@pytest.mark.parametrize("command", [command for _, command in LEAVES], ids=LEAF_IDS)
 def test_every_command_and_option_has_help(command: click.Command) -> None:
     assert command.help
     assert len(command.get_short_help_str(limit=200)) > 20
@@ -41,7 +54,7 @@ def test_every_command_is_in_the_readme(name: str) -> None:
     assert f"forebay {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=IDS)
+@pytest.mark.parametrize("command", [command for _, command in LEAVES], ids=LEAF_IDS)
 def test_every_command_speaks_json(command: click.Command) -> None:
     assert "as_json" in {parameter.name for parameter in command.params}
 

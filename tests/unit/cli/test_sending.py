@@ -169,6 +169,25 @@ def test_an_upload_that_broke_off_is_continued(
     assert stored == path.read_bytes()
 
 
+def test_every_file_names_its_upload_batch_and_a_resumed_one_the_batch_it_began_in(
+    s3: Any, journal: UploadJournal, tmp_path: Path
+) -> None:
+    path = reads(tmp_path, bytes(range(256)) * (16 * MIB // 256))
+    sizes = {"single_put_bytes": MIB, "part_bytes": 5 * MIB}
+    send(BreaksAt(s3, part=4), journal, path, upload_batch="monday", **sizes)
+    healthy = BreaksAt(s3, part=0)
+    healthy.get_paginator = _with_checksums(s3, path, 5 * MIB)  # type: ignore[attr-defined]
+    [resumed] = send(healthy, journal, path, upload_batch="tuesday", **sizes)
+    small = reads(tmp_path, b"small", "t_R1.fastq")
+    [sent] = send(s3, journal, small, upload_batch="tuesday")
+
+    assert (resumed.upload_batch, sent.upload_batch) == ("monday", "tuesday")
+    for file in (resumed, sent):
+        assert file.location
+        stored = s3.head_object(Bucket=BUCKET, Key=file.location.key)
+        assert stored["Metadata"]["upload-batch"] == file.upload_batch
+
+
 def _with_checksums(s3: Any, path: Path, part_bytes: int) -> Any:
     digests = digest_file(path, part_bytes).parts
 

@@ -12,6 +12,7 @@ from tests.unit.fakes import NOON, any_record
 ALLOWED = {
     (None, "RECEIVED"),
     (None, "IGNORED"),
+    (None, "DELETED"),
     ("RECEIVED", "VERIFIED"),
     ("RECEIVED", "QUARANTINED"),
     ("RECEIVED", "AWAITING_DIGEST"),

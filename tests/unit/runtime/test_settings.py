@@ -10,7 +10,9 @@ from forebay.runtime.settings import Settings
 from forebay.runtime.wiring import Wiring
 
 
-@pytest.mark.parametrize("name", ["table", "history_table", "bus", "subject_key", "state_machines"])
+@pytest.mark.parametrize(
+    "name", ["table", "history_table", "bus", "subject_key", "receipt_key", "state_machines"]
+)
 def test_missing_setting_is_named_when_it_is_used(name: str) -> None:
     settings = Settings({})
 
@@ -40,3 +42,10 @@ def test_policy_is_that_of_the_layer_unless_another_is_named() -> None:
 
 def test_wiring_builds_nothing_until_it_is_asked() -> None:
     assert Wiring(Settings({})).clock.now().tzinfo is not None
+
+
+def test_recheck_budget_is_a_number_of_bytes() -> None:
+    assert Settings({"FOREBAY_RECHECK_BYTES_PER_DAY": "1000"}).recheck_bytes_per_day == 1000
+    for text in ("", "1 TB", "-5"):
+        with pytest.raises(ConfigurationError, match="FOREBAY_RECHECK_BYTES_PER_DAY"):
+            _ = Settings({"FOREBAY_RECHECK_BYTES_PER_DAY": text}).recheck_bytes_per_day

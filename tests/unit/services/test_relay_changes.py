@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forebay.adapters.change_log import history_entry, search_entries
+from forebay.adapters.change_log import history_entry, ledger_line, search_entries
 from forebay.domain.imaging import SUBJECT_KEYWORDS
 from forebay.domain.objects import Kind
 from forebay.domain.states import TRANSITIONS, State
@@ -87,11 +87,13 @@ def test_batch_that_comes_again_says_the_same_again() -> None:
     assert feed.published[:2] == feed.published[2:]
 
 
-def test_runs_go_to_the_bus_and_not_to_the_objects_history() -> None:
+def test_runs_go_to_the_ledger_and_the_bus_and_not_to_the_objects_history() -> None:
     log, feed = FakeLog(), FakeFeed()
+    change = RecordedRun(None, any_run())
 
-    RelayChanges(log, feed)([RecordedRun(None, any_run())])
+    RelayChanges(log, feed)([change])
 
+    assert log.runs == [change]
     assert not log.recorded
     assert [event.detail_type for event in feed.published] == [DetailType.PIPELINE_RUN_CHANGED]
 
@@ -177,7 +179,12 @@ def test_no_subject_attribute_leaves_the_catalog(
     old = any_record(state=before, **facts) if before else None
     change = RecordedChange(old, any_record(state=after, version=2, **facts))
 
-    said = [event_of(change).as_detail(), history_entry(change), search_entries(change)]
+    said = [
+        event_of(change).as_detail(),
+        history_entry(change),
+        ledger_line(change),
+        search_entries(change),
+    ]
 
     assert MARKER not in str(said)
 
@@ -194,7 +201,7 @@ def test_nothing_the_flow_says_names_the_patient() -> None:
 
     assert len(world.feed.published) > 3
     assert MARKER not in str([asdict(event) for event in world.feed.published])
-    assert MARKER not in str([history_entry(change) for change in world.log.recorded])
+    assert MARKER not in str([ledger_line(change) for change in world.log.recorded])
     tags = [v.tags for versions in world.store.versions.values() for v in versions.values()]
     assert MARKER not in str(tags)
     assert MARKER not in str(list(world.store.versions))

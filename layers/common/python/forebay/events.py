@@ -1,13 +1,15 @@
 """The messages between the steps, as frozen dataclasses, and how to read them.
 
-`ObjectCreated` is what S3 tells us; `ObjectChanged` is what the catalog's stream tells everybody
-else. Events carry ids, states and reason codes, never attributes of a person.
+`ObjectCreated` and `StorageChanged` are what S3 tells us; `ObjectChanged` is what the catalog's
+stream tells everybody else. Events carry ids, states and reason codes, never what identifies a
+person.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Final, Self
 from urllib.parse import unquote_plus
 
@@ -29,6 +31,39 @@ class ObjectCreated:
     sequencer: str
     size_bytes: int
     etag: str
+
+
+class StorageKind(StrEnum):
+    """What storage or a person did to a version that was there."""
+
+    REMOVED = "removed"
+    """Permanently deleted by a request; a delete marker removes nothing and is no event here."""
+    EXPIRED = "expired"
+    """Permanently deleted by a lifecycle rule."""
+    STORAGE_CLASS_CHANGED = "storage class changed"
+    ACCESS_TIER_CHANGED = "access tier changed"
+    RESTORE_STARTED = "restore started"
+    RESTORED = "restored"
+    RESTORE_ENDED = "restore ended"
+
+
+@dataclass(frozen=True, slots=True)
+class StorageChanged:
+    """S3 says that something happened to a version; `at` is S3's time in ISO 8601.
+
+    `tier` is the storage class or access tier it came to, `until` when a restored copy ends.
+    """
+
+    kind: StorageKind
+    bucket: str
+    key: str
+    version_id: str
+    at: str
+    tier: str = ""
+    until: str = ""
+
+
+S3Event = ObjectCreated | StorageChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,23 +176,22 @@ def read_json(body: str) -> dict[str, Any]:
     return data
 
 
-def read_s3_events(body: str) -> tuple[ObjectCreated, ...]:
-    """Return the object versions an S3 message speaks of, in either of S3's two shapes.
+def read_s3_events(body: str) -> tuple[S3Event, ...]:
+    """Return what an S3 message says happened to object versions, in either of S3's two shapes.
 
     EventBridge sends one event with a plain key; a native notification, perhaps through SNS, sends
-    `Records` with URL-encoded keys. Test events and kinds other than creation yield nothing.
+    `Records` with URL-encoded keys. Test events, delete markers (they hide, and remove nothing),
+    tags and access lists yield nothing.
     """
     data = _unwrapped(read_json(body))
     try:
         if data.get("source") == "aws.s3":
-            return (_from_eventbridge(data),) if data["detail-type"] == "Object Created" else ()
-        if data.get("Event") == "s3:TestEvent":
+            said = [_from_eventbridge(data)]
+        elif data.get("Event") == "s3:TestEvent":
             return ()
-        return tuple(
-            _from_notification(record["s3"])
-            for record in data["Records"]
-            if record.get("eventName", "").removeprefix("s3:").startswith("ObjectCreated:")
-        )
+        else:
+            said = [_from_notification(record) for record in data["Records"]]
+        return tuple(event for event in said if event)
     except _WRONG_SHAPE as exc:
         raise MessageError(f"not an S3 event: {exc!r}") from exc
 
@@ -199,30 +233,102 @@ def _detail(event: ObjectChanged | RunChanged) -> dict[str, Any]:
     return {"schema_version": EVENT_SCHEMA_VERSION, **said}
 
 
-def _from_eventbridge(event: Mapping[str, Any]) -> ObjectCreated:
+_BUS_KINDS: Final = {
+    "Object Storage Class Changed": StorageKind.STORAGE_CLASS_CHANGED,
+    "Object Access Tier Changed": StorageKind.ACCESS_TIER_CHANGED,
+    "Object Restore Initiated": StorageKind.RESTORE_STARTED,
+    "Object Restore Completed": StorageKind.RESTORED,
+    "Object Restore Expired": StorageKind.RESTORE_ENDED,
+}
+_NOTIFICATION_KINDS: Final = {
+    "ObjectRemoved:Delete": StorageKind.REMOVED,
+    "LifecycleExpiration:Delete": StorageKind.EXPIRED,
+    "LifecycleTransition": StorageKind.STORAGE_CLASS_CHANGED,
+    "IntelligentTiering": StorageKind.ACCESS_TIER_CHANGED,
+    "ObjectRestore:Post": StorageKind.RESTORE_STARTED,
+    "ObjectRestore:Completed": StorageKind.RESTORED,
+    "ObjectRestore:Delete": StorageKind.RESTORE_ENDED,
+}
+
+
+def _from_eventbridge(event: Mapping[str, Any]) -> S3Event | None:
     detail = event["detail"]
     entry = detail["object"]
-    return ObjectCreated(
-        bucket=detail["bucket"]["name"],
-        key=entry["key"],
-        version_id=_version(entry.get("version-id")),
-        sequencer=entry.get("sequencer") or "",
-        size_bytes=_size(entry.get("size")),
-        etag=(entry.get("etag") or "").strip('"'),
+    bucket, key = _text(detail["bucket"]["name"]), _text(entry["key"])
+    version_id = _version(entry.get("version-id"))
+    if event["detail-type"] == "Object Created":
+        return ObjectCreated(
+            bucket=bucket,
+            key=key,
+            version_id=version_id,
+            sequencer=entry.get("sequencer") or "",
+            size_bytes=_size(entry.get("size")),
+            etag=(entry.get("etag") or "").strip('"'),
+        )
+    kind = _bus_kind(event["detail-type"], detail)
+    if kind is None:
+        return None
+    return StorageChanged(
+        kind=kind,
+        bucket=bucket,
+        key=key,
+        version_id=version_id,
+        at=_text(event.get("time") or ""),
+        tier=_text(
+            detail.get("destination-storage-class") or detail.get("destination-access-tier") or ""
+        ),
+        until=_text(detail.get("restore-expiry-time") or ""),
     )
 
 
-def _from_notification(s3: Mapping[str, Any]) -> ObjectCreated:
-    entry = s3["object"]
-    return ObjectCreated(
-        bucket=s3["bucket"]["name"],
-        # S3 percent-encodes the UTF-8 bytes of the key and writes spaces as plus signs.
-        key=unquote_plus(entry["key"], errors="surrogateescape"),
-        version_id=_version(entry.get("versionId")),
-        sequencer=entry.get("sequencer") or "",
-        size_bytes=_size(entry.get("size")),
-        etag=(entry.get("eTag") or "").strip('"'),
-    )
+def _bus_kind(detail_type: str, detail: Mapping[str, Any]) -> StorageKind | None:
+    if detail_type != "Object Deleted":
+        return _BUS_KINDS.get(detail_type)
+    if detail.get("deletion-type") == "Delete Marker Created":
+        return None
+    by_lifecycle = detail.get("reason") == "Lifecycle Expiration"
+    return StorageKind.EXPIRED if by_lifecycle else StorageKind.REMOVED
+
+
+def _from_notification(record: Mapping[str, Any]) -> S3Event | None:
+    name = record.get("eventName", "").removeprefix("s3:")
+    # Some spell `IntelligentTiering:TransitionAccess`, AWS's own pages without the action.
+    kind = _NOTIFICATION_KINDS.get(name) or _NOTIFICATION_KINDS.get(name.partition(":")[0])
+    is_creation = name.startswith("ObjectCreated:")
+    if kind is None and not is_creation:
+        return None
+    entry = record["s3"]["object"]
+    # S3 percent-encodes the UTF-8 bytes of the key and writes spaces as plus signs.
+    key = unquote_plus(entry["key"], errors="surrogateescape")
+    bucket, version_id = _text(record["s3"]["bucket"]["name"]), _version(entry.get("versionId"))
+    if kind is None:
+        return ObjectCreated(
+            bucket=bucket,
+            key=key,
+            version_id=version_id,
+            sequencer=entry.get("sequencer") or "",
+            size_bytes=_size(entry.get("size")),
+            etag=(entry.get("eTag") or "").strip('"'),
+        )
+    tier, until = _tier_and_end(record)
+    if kind is not StorageKind.RESTORED:
+        until = ""
+    at = _text(record.get("eventTime") or "")
+    return StorageChanged(kind, bucket, key, version_id, at, tier, until)
+
+
+def _tier_and_end(record: Mapping[str, Any]) -> tuple[str, str]:
+    transition = record.get("lifecycleEventData", {}).get("transitionEventData", {})
+    tiering = record.get("intelligentTieringEventData", {})
+    restore = record.get("glacierEventData", {}).get("restoreEventData", {})
+    tier = transition.get("destinationStorageClass") or tiering.get("destinationAccessTier") or ""
+    return _text(tier), _text(restore.get("lifecycleRestorationExpiryTime") or "")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, found {type(value).__name__}")
+    return value
 
 
 def _size(value: Any) -> int:

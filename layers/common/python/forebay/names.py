@@ -90,6 +90,10 @@ QUEUE_STEPS: Final = (
 """The steps that work off a queue, and to whose queue work can be handed again."""
 
 
+REDRIVEN: Final = "forebay-redriven"
+"""Message attribute of work that was handed to a step again: an earlier try may have done a part."""
+
+
 class DetailType(StrEnum):
     """Detail-types on the bus: one per state change, past tense."""
 

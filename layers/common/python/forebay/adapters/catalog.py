@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -10,6 +11,8 @@ from forebay.adapters import keys
 from forebay.adapters.items import (
     Item,
     from_item,
+    lease_item,
+    lease_of,
     object_item,
     object_record,
     pipeline_run,
@@ -18,11 +21,20 @@ from forebay.adapters.items import (
     value,
 )
 from forebay.domain.integrity import Digest
-from forebay.domain.objects import ObjectRecord
+from forebay.domain.objects import Location, ObjectRecord
 from forebay.domain.runs import PipelineRun
 from forebay.errors import StaleRecordError
+from forebay.events import utc_text
 from forebay.names import SCHEMA_VERSION
-from forebay.services.ports import Applied, Change, Claim, ClaimHeld, Declarations, Outcome
+from forebay.services.ports import (
+    Applied,
+    Change,
+    Claim,
+    ClaimHeld,
+    Declarations,
+    Lease,
+    Outcome,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -68,6 +80,12 @@ class DynamoCatalog:
         items = self._query(keys.place_pk(bucket, key), prefix=keys.VERSION_PREFIX)
         return tuple(object_record(item) for item in items)
 
+    def objects_copied_to(self, bucket: str, key: str) -> tuple[str, ...]:
+        """Return the objects that have or had a copy under a key of a zone or of quarantine."""
+        pk, _ = keys.copy_key(Location(bucket, key))
+        found = (item["object_id"]["S"] for item in self._query(pk))
+        return tuple(dict.fromkeys(found))
+
     def holders(self, namespace: str, group: str) -> Mapping[str, str]:
         """Return who holds the names of a group: value → object id."""
         pk, _ = keys.claim_key(namespace, group, "")
@@ -80,16 +98,18 @@ class DynamoCatalog:
             claims   PUT … IF free, mine, or to be taken over  refused: ClaimHeld
             declared CHECK revision unchanged                  refused: StaleRecordError
             counter  ADD 1 to the duplicate's original
+            also     SET … IF version = its before.version     refused: StaleRecordError
 
         Raises:
-            StaleRecordError: the record or the declarations moved on; read again.
+            StaleRecordError: a record or the declarations moved on; read again.
         """
-        parts: list[dict[str, Any]] = [{"Update": self._update(change)}]
-        parts += [{"Put": self._claim(claim, change.after.object_id)} for claim in change.claims]
+        parts: list[dict[str, Any]] = [{"Update": self._update(change.before, change.after)}]
+        parts += [{"Put": self._claim(claim, change.after)} for claim in change.claims]
         if change.declarations is not None:
             parts.append({"ConditionCheck": self._undisturbed(change)})
         if change.counts_on:
             parts.append({"Update": self._count(change.counts_on)})
+        parts += [{"Update": self._update(before, after)} for before, after in change.also]
         try:
             self._write(parts)
         except ClientError as exc:
@@ -107,6 +127,45 @@ class DynamoCatalog:
             return before
         self._replace_declarations(pk, before.revision, after)
         return after
+
+    def take_lease(self, lease: Lease, now: datetime) -> bool:
+        """Take the lease on an object in one conditional write; False when another holds it.
+
+        free │ ended │ mine (the message came again) │ void (the record moved on)
+        """
+        return self._put_if(
+            lease_item(lease),
+            "attribute_not_exists(pk) OR ends_at <= :now OR holder = :mine"
+            " OR record_version < :version",
+            {
+                ":now": value(utc_text(now)),
+                ":mine": value(lease.holder),
+                ":version": value(lease.record_version),
+            },
+        )
+
+    def get_lease(self, object_id: str) -> Lease | None:
+        """Return the lease on an object, be it ended."""
+        item = self._get(keys.lease_key(object_id))
+        return lease_of(item) if item else None
+
+    def end_lease(self, lease: Lease) -> bool:
+        """Remove this very lease; False when it was gone, or another took its place."""
+        try:
+            self.client.delete_item(
+                TableName=self.table,
+                Key=_key(keys.lease_key(lease.object_id)),
+                ConditionExpression="holder = :mine AND ends_at = :until",
+                ExpressionAttributeValues={
+                    ":mine": value(lease.holder),
+                    ":until": value(utc_text(lease.until)),
+                },
+            )
+        except ClientError as exc:
+            if _code(exc) == _FAILED_CONDITION:
+                return False
+            raise
+        return True
 
     def open_run(self, run: PipelineRun) -> PipelineRun:
         """Put a pipeline run unless it exists; returns the one that is stored."""
@@ -134,9 +193,13 @@ class DynamoCatalog:
             raise
 
     def _put_new(self, item: Item) -> bool:
+        return self._put_if(item, "attribute_not_exists(pk)", {})
+
+    def _put_if(self, item: Item, condition: str, values: Item) -> bool:
+        more: Any = {"ExpressionAttributeValues": values} if values else {}
         try:
             self.client.put_item(
-                TableName=self.table, Item=item, ConditionExpression="attribute_not_exists(pk)"
+                TableName=self.table, Item=item, ConditionExpression=condition, **more
             )
         except ClientError as exc:
             if _code(exc) == _FAILED_CONDITION:
@@ -176,8 +239,8 @@ class DynamoCatalog:
         else:
             self.client.transact_write_items(TransactItems=list(parts))  # type: ignore[arg-type]
 
-    def _update(self, change: Change) -> dict[str, Any]:
-        before, after = object_item(change.before), object_item(change.after)
+    def _update(self, was: ObjectRecord, will_be: ObjectRecord) -> dict[str, Any]:
+        before, after = object_item(was), object_item(will_be)
         changed = {k: v for k, v in after.items() if before.get(k) != v and k not in _NOT_OURS}
         removed = [k for k in before if k not in after and k not in _NOT_OURS]
         names = {f"#{i}": name for i, name in enumerate([*changed, *removed])}
@@ -188,31 +251,22 @@ class DynamoCatalog:
             expression += " REMOVE " + ", ".join(f"#{i}" for i in places)
         return {
             "TableName": self.table,
-            "Key": _key(keys.object_key(change.after.object_id)),
+            "Key": _key(keys.object_key(will_be.object_id)),
             "UpdateExpression": expression,
             "ConditionExpression": "version = :before",
             "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values | {":before": value(change.before.version)},
+            "ExpressionAttributeValues": values | {":before": value(was.version)},
         }
 
-    def _claim(self, claim: Claim, object_id: str) -> dict[str, Any]:
-        pk, sk = keys.claim_key(claim.namespace, claim.group, claim.value)
+    def _claim(self, claim: Claim, holder: ObjectRecord) -> dict[str, Any]:
         condition = "attribute_not_exists(pk) OR holder = :mine"
-        values = {":mine": value(object_id)}
+        values = {":mine": value(holder.object_id)}
         if claim.takes_over:
             condition += " OR holder = :gone"
             values[":gone"] = value(claim.takes_over)
         return {
             "TableName": self.table,
-            "Item": to_item(
-                {
-                    "pk": pk,
-                    "sk": sk,
-                    "entity": "claim",
-                    "schema_version": SCHEMA_VERSION,
-                    "holder": object_id,
-                }
-            ),
+            "Item": claim_item(claim, holder.object_id, holder.changed_at),
             "ConditionExpression": condition,
             "ExpressionAttributeValues": values,
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -276,6 +330,21 @@ class DynamoCatalog:
             if _code(exc) == _FAILED_CONDITION:
                 raise StaleRecordError("another checksum file spoke of the same key") from exc
             raise
+
+
+def claim_item(claim: Claim, holder: str, since: datetime) -> Item:
+    """Return the item by which an object holds a name since then."""
+    pk, sk = keys.claim_key(claim.namespace, claim.group, claim.value)
+    return to_item(
+        {
+            "pk": pk,
+            "sk": sk,
+            "entity": "claim",
+            "schema_version": SCHEMA_VERSION,
+            "holder": holder,
+            "since": utc_text(since),
+        }
+    )
 
 
 def _declarations(item: Mapping[str, Any] | None) -> Declarations:

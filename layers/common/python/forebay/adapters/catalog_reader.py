@@ -1,20 +1,24 @@
 """Questions people ask of the catalog, each answered by queries, never by a scan."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from forebay.adapters import keys
 from forebay.adapters.items import from_item, moment, object_record, pipeline_run
-from forebay.domain.objects import ObjectRecord, place_id
+from forebay.domain.objects import Location, ObjectRecord, place_id
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
+from forebay.errors import Trouble
 from forebay.events import utc_text
-from forebay.names import INDEX_BY_GROUP, INDEX_BY_STATE
+from forebay.names import INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+BATCH_GET_ITEMS: Final = 100
+BATCH_GET_ATTEMPTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,10 @@ class StateEntry:
     object_id: str
 
 
+_STEMS: Final = {INDEX_BY_STATE: "state", INDEX_BY_GROUP: "group", INDEX_BY_DUE: "due"}
+"""By index: what its key attributes are called, before `_pk` and `_sk`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """Arguments of one DynamoDB query: a partition, optionally a sort key range or prefix."""
@@ -50,7 +58,7 @@ class Query:
 
     def arguments(self, table: str) -> dict[str, Any]:
         """Return the keyword arguments of `client.query`."""
-        stem = {INDEX_BY_STATE: "state", INDEX_BY_GROUP: "group"}.get(self.index, "")
+        stem = _STEMS.get(self.index, "")
         names = {"#pk": f"{stem}_pk" if stem else "pk"}
         values = {":pk": {"S": self.pk}}
         condition = "#pk = :pk"
@@ -172,6 +180,36 @@ class CatalogReader:
         entries = self.entries_in_state(state, sites=sites, since=since, until=until, limit=limit)
         return [entry.object_id for entry in entries]
 
+    def ids_in_states(
+        self, states: Iterable[State], *, site: str = "", since: datetime | None = None
+    ) -> Iterator[str]:
+        """Yield ids of objects by state, site and time, without end; the index lags a little."""
+        low = utc_text(since) if since else ""
+        for name in [site] if site else self.sites():
+            for state in states:
+                for shard in range(keys.STATE_SHARDS):
+                    query = Query(keys.state_pk(state, shard, name), index=INDEX_BY_STATE, low=low)
+                    for item in self._items(query):
+                        yield item["state_sk"]["S"].partition("#")[2]
+
+    def records(self, object_ids: Collection[str]) -> dict[str, ObjectRecord]:
+        """Return the records that exist among the ids, read consistently."""
+        items = self._batch(keys.object_key(object_id) for object_id in object_ids)
+        return {item["object_id"]["S"]: object_record(item) for item in items}
+
+    def objects_of_copies(self, copies: Collection[Location]) -> dict[Location, str]:
+        """Return the objects that copies in zones and quarantine belong to."""
+        places = {keys.copy_key(copy): copy for copy in copies}
+        return {
+            places[item["pk"]["S"], item["sk"]["S"]]: item["object_id"]["S"]
+            for item in self._batch(places)
+        }
+
+    def objects_at(self, bucket: str, key: str) -> list[str]:
+        """Return the objects that ever had a copy under a key, each once."""
+        pk, _ = keys.copy_key(Location(bucket, key))
+        return list(dict.fromkeys(item["object_id"]["S"] for item in self._items(Query(pk))))
+
     def count_in_state(self, state: State) -> int:
         """Return how many objects are in a state now."""
         return sum(
@@ -285,6 +323,20 @@ class CatalogReader:
             if "LastEvaluatedKey" not in answer or (left is not None and left <= 0):
                 return
             arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _batch(self, wanted: Iterable[keys.Key]) -> Iterator[Mapping[str, Any]]:
+        left: list[Any] = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in wanted]
+        held_back = 0
+        while left:
+            batch, left = left[:BATCH_GET_ITEMS], left[BATCH_GET_ITEMS:]
+            request: Any = {self.table: {"Keys": batch, "ConsistentRead": True}}
+            answer: Any = self.client.batch_get_item(RequestItems=request)
+            found = answer["Responses"].get(self.table, [])
+            yield from found
+            left += answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
+            held_back = 0 if found else held_back + bool(left)
+            if held_back > BATCH_GET_ATTEMPTS:
+                raise Trouble("DynamoDB left items of the catalog unread")
 
     def _count(self, query: Query) -> int:
         arguments = query.arguments(self.table) | {"Select": "COUNT"}

@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay.adapters import keys
-from forebay.adapters.items import Item, to_item
+from forebay.adapters.items import (
+    OBJECT_ENTITY,
+    RUN_ENTITY,
+    Item,
+    decision_data,
+    from_item,
+    object_item,
+    run_item,
+    to_item,
+)
 from forebay.domain.objects import Kind, Location, ObjectRecord
 from forebay.errors import Trouble
 from forebay.events import utc_text
 from forebay.names import SCHEMA_VERSION
-from forebay.services.ports import ObjectStore, RecordedChange
+from forebay.services.ports import ObjectStore, RecordedChange, RecordedRun
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -20,6 +29,16 @@ if TYPE_CHECKING:
 BATCH_WRITE_ITEMS: Final = 25
 BATCH_WRITE_ATTEMPTS: Final = 5
 NO_DATE: Final = "-"
+LEDGER_CHANGES: Final = "changes/"
+_NOT_IN_LEDGER: Final = frozenset(
+    {
+        # Follow from the rest.
+        *("pk", "sk", "state_pk", "state_sk", "group_pk", "group_sk", "due_pk", "due_sk"),
+        *("bucket", "key", "version_id"),
+        # Who the patient is stays in the catalog: the ledger can never be erased.
+        *("subject", "subject_tokens"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +51,19 @@ class DynamoChangeLog:
     store: ObjectStore
     ledger_bucket: str
 
-    def record(self, changes: Sequence[RecordedChange]) -> None:
+    def record(self, changes: Sequence[RecordedChange | RecordedRun]) -> None:
         """Write ledger, history and search entries for a batch of changes.
 
         Raises:
             Trouble: DynamoDB kept refusing some of the items.
         """
-        entries = [history_entry(change) for change in changes]
-        self._write_ledger(entries)
-        self._put(self.history_table, _unique(_history_item(entry) for entry in entries))
+        self._write_ledger([ledger_line(change) for change in changes])
+        self.index([change for change in changes if isinstance(change, RecordedChange)])
+
+    def index(self, changes: Sequence[RecordedChange]) -> None:
+        """Write history and search entries alone: what can be told again from the ledger."""
+        history = (history_item(change) for change in changes)
+        self._put(self.history_table, _unique(history))
         self._put(self.table, _unique(e for change in changes for e in search_entries(change)))
 
     def _write_ledger(self, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -49,7 +72,7 @@ class DynamoChangeLog:
         day = str(entries[0]["at"])[:10].replace("-", "/")
         # Named by content: a batch that comes again writes the same object again.
         name = hashlib.sha256(body).hexdigest()[:32]
-        key = f"changes/{day}/{str(entries[0]['at'])[11:19].replace(':', '')}-{name}.jsonl"
+        key = f"{LEDGER_CHANGES}{day}/{str(entries[0]['at'])[11:19].replace(':', '')}-{name}.jsonl"
         location = Location(self.ledger_bucket, key)
         self.store.put(location, body, content_type="application/x-ndjson")
 
@@ -88,18 +111,52 @@ def history_entry(change: RecordedChange) -> dict[str, Any]:
         "retention_class": after.retention_class,
         "consent_state": after.consent_state,
         "original_id": after.original_id,
+        "decision": decision_data(after.decision),
         "parents": list(after.parents),
         "pipeline_run_id": after.pipeline_run_id,
     }
     return {name: value for name, value in entry.items() if value not in ("", None, [])}
 
 
-def search_entries(change: RecordedChange) -> list[dict[str, Any]]:
-    """Return the study, series, run, site and lineage entries one change adds to the catalog."""
+def ledger_line(change: RecordedChange | RecordedRun) -> dict[str, Any]:
+    """Return one line of the ledger: the whole record as it became, without the person.
+
+    From the line of the highest version the record can be rebuilt. `subject_keywords` says which
+    attributes of the person to read from the stored file again.
+    """
+    if isinstance(change, RecordedRun):
+        return _run_line(change)
     after = change.after
-    entries: list[dict[str, Any]] = []
-    if change.before is None:
+    item = from_item(object_item(after))
+    whole = {name: value for name, value in item.items() if name not in _NOT_IN_LEDGER}
+    line = {**whole, **history_entry(change), "entity": OBJECT_ENTITY}
+    return line | ({"subject_keywords": sorted(after.subject)} if after.subject else {})
+
+
+def _run_line(change: RecordedRun) -> dict[str, Any]:
+    after = change.after
+    item = from_item(run_item(after))
+    whole = {name: value for name, value in item.items() if name not in _NOT_IN_LEDGER}
+    moved = {"at": utc_text(after.state_since), "to": after.state.value}
+    before = {"from": change.before.state.value} if change.before else {}
+    return {**whole, **moved, **before, "entity": RUN_ENTITY}
+
+
+def search_entries(change: RecordedChange) -> list[dict[str, Any]]:
+    """Return the study, series, run, site, copy and lineage entries one change adds."""
+    after = change.after
+    entries = _copy_entries(change)
+    if after.version == 1:
         entries.append({"pk": keys.SITES_PK, "sk": after.site or keys.NO_SITE, "entity": "site"})
+        if after.upload_batch:
+            entries.append(
+                {
+                    "pk": keys.batch_pk(after.site, after.upload_batch),
+                    "sk": f"{NO_DATE}#{after.object_id}",
+                    "entity": "batch_member",
+                    "object_id": after.object_id,
+                }
+            )
         entries += [
             {
                 "pk": keys.children_pk(parent),
@@ -123,6 +180,22 @@ def search_entries(change: RecordedChange) -> list[dict[str, Any]]:
             }
         )
     return [{"schema_version": SCHEMA_VERSION, **entry} for entry in entries]
+
+
+def _copy_entries(change: RecordedChange) -> list[dict[str, Any]]:
+    """Return what leads from a copy in a zone or in quarantine to its object."""
+    before, after = change.before, change.after
+    known = {before.placed, before.held} if before else set()
+    copies = [copy for copy in (after.placed, after.held) if copy and copy not in known]
+    return [
+        {
+            "pk": pk,
+            "sk": sk,
+            "entity": "copy",
+            "object_id": after.object_id,
+        }
+        for pk, sk in map(keys.copy_key, copies)
+    ]
 
 
 def _study_entries(record: ObjectRecord) -> list[dict[str, Any]]:
@@ -165,7 +238,9 @@ def _study_entries(record: ObjectRecord) -> list[dict[str, Any]]:
     return entries
 
 
-def _history_item(entry: Mapping[str, Any]) -> dict[str, Any]:
+def history_item(change: RecordedChange) -> dict[str, Any]:
+    """Return one change as an item of the history table."""
+    entry = history_entry(change)
     pk, sk = keys.history_key(str(entry["object_id"]), int(entry["version"]))
     return {"pk": pk, "sk": sk, "schema_version": SCHEMA_VERSION, **entry}
 

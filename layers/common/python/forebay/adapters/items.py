@@ -14,13 +14,17 @@ from forebay.domain.objects import Choice, Decision, Kind, Location, ObjectRecor
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
 from forebay.events import utc_text
-from forebay.names import SCHEMA_VERSION
+from forebay.names import SCHEMA_VERSION, Step
+from forebay.services.ports import Lease
 
 Item = dict[str, Any]
 """An item in DynamoDB's own JSON: attribute → {type: value}."""
 
 OBJECT_ENTITY: Final = "object"
+LEASE_ENTITY: Final = "lease"
 RUN_ENTITY: Final = "pipeline_run"
+TOLD_VERSION: Final = "told_version"
+"""Of a rebuilt item: the version the ledger tells of already, so that nobody is told again."""
 
 _serializer = TypeSerializer()
 _deserializer = TypeDeserializer()
@@ -45,9 +49,8 @@ def object_item(record: ObjectRecord) -> Item:
     """Return the item of an object's record."""
     pk, sk = keys.object_key(record.object_id)
     group = keys.group_key(record)
+    due = keys.due_key(record)
     shard = keys.shard_of(record.object_id)
-    is_stored = record.state is State.PLACED
-    last_read = utc_text(record.rechecked_at or record.state_since)
     return to_item(
         {
             "pk": pk,
@@ -58,8 +61,8 @@ def object_item(record: ObjectRecord) -> Item:
             "state_sk": f"{utc_text(record.state_since)}#{record.object_id}",
             "group_pk": group[0] if group else "",
             "group_sk": group[1] if group else "",
-            "due_pk": keys.recheck_pk(shard) if is_stored else "",
-            "due_sk": f"{last_read}#{record.object_id}" if is_stored else "",
+            "due_pk": due[0] if due else "",
+            "due_sk": due[1] if due else "",
             "object_id": record.object_id,
             "bucket": record.location.bucket,
             "key": record.location.key,
@@ -85,7 +88,7 @@ def object_item(record: ObjectRecord) -> Item:
             "retention_class": record.retention_class,
             "consent_state": record.consent_state,
             "upload_batch": record.upload_batch,
-            "decision": _decision_data(record.decision),
+            "decision": decision_data(record.decision),
             "redrives": record.redrives or None,
             "rechecked_at": utc_text(record.rechecked_at) if record.rechecked_at else "",
             "placed": _location_data(record.placed),
@@ -101,7 +104,11 @@ def object_item(record: ObjectRecord) -> Item:
 
 def object_record(item: Mapping[str, Any]) -> ObjectRecord:
     """Return the record an item holds."""
-    data = from_item(item)
+    return record_of(from_item(item))
+
+
+def record_of(data: Mapping[str, Any]) -> ObjectRecord:
+    """Return the record that an item's plain data describe; what is not there is empty."""
     return ObjectRecord(
         object_id=data["object_id"],
         location=Location(data["bucket"], data["key"], data.get("version_id", "")),
@@ -171,7 +178,11 @@ def run_item(run: PipelineRun) -> Item:
 
 def pipeline_run(item: Mapping[str, Any]) -> PipelineRun:
     """Return the pipeline run an item holds."""
-    data = from_item(item)
+    return run_of(from_item(item))
+
+
+def run_of(data: Mapping[str, Any]) -> PipelineRun:
+    """Return the pipeline run that an item's plain data describe."""
     return PipelineRun(
         run_id=data["run_id"],
         pipeline=data["pipeline"],
@@ -188,12 +199,46 @@ def pipeline_run(item: Mapping[str, Any]) -> PipelineRun:
     )
 
 
+def lease_item(lease: Lease) -> Item:
+    """Return the item of a lease; no stream filter lets it pass, so it is no change."""
+    pk, sk = keys.lease_key(lease.object_id)
+    until = utc_text(lease.until)
+    return to_item(
+        {
+            "pk": pk,
+            "sk": sk,
+            "entity": LEASE_ENTITY,
+            "schema_version": SCHEMA_VERSION,
+            "due_pk": keys.lease_pk(keys.shard_of(lease.object_id)),
+            "due_sk": f"{until}#{lease.object_id}",
+            "object_id": lease.object_id,
+            "record_version": lease.record_version,
+            "step": lease.step.value,
+            "holder": lease.holder,
+            "ends_at": until,
+        }
+    )
+
+
+def lease_of(item: Mapping[str, Any]) -> Lease:
+    """Return the lease an item holds."""
+    data = from_item(item)
+    return Lease(
+        object_id=data["object_id"],
+        record_version=data["record_version"],
+        step=Step(data["step"]),
+        holder=data["holder"],
+        until=moment(data["ends_at"]),
+    )
+
+
 def moment(text: str) -> datetime:
     """Return the time `utc_text` wrote."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
-def _decision_data(decision: Decision | None) -> dict[str, str] | None:
+def decision_data(decision: Decision | None) -> dict[str, str] | None:
+    """Return a decision as it is stored."""
     if decision is None:
         return None
     return {

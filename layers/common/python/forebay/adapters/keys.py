@@ -14,21 +14,37 @@
 | copy of an object | `COPY#<place id>` | `<version hash>` |
 | dead letter | `DEAD#<letter id>` | `LETTER` |
 | dead letters of one cause | `DEADLETTERS` | `<signature>` |
+| why a message failed | `FAILED#<message id>` | `NOTE` |
 | history | `<object id>` | `<version, 10 digits>` |
 
 Values that senders choose (site, sample, modality) stand last in a key, so that no separator in
 them can make two keys equal.
 """
 
+import hashlib
 from typing import Final
 
-from forebay.domain.objects import Kind, ObjectRecord, place_id, split_object_id
+from forebay.domain.deadlines import deadline_of, due_at, is_overdue
+from forebay.domain.findings import Owner
+from forebay.domain.objects import (
+    Kind,
+    Location,
+    ObjectRecord,
+    object_id,
+    place_id,
+    split_object_id,
+)
+from forebay.domain.rechecks import is_readable
 from forebay.domain.states import State
+from forebay.events import utc_text
 
 Key = tuple[str, str]
 
 STATE_SHARDS: Final = 4
 """Partitions per state and site in `by_state`: one takes about 1,000 writes a second."""
+DUE_SHARDS: Final = 16
+"""Partitions of what has a deadline: unlike those of states, every site's objects share them."""
+_BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"
 SITES_PK: Final = "SITES"
 NO_SITE: Final = "-"
 """Stands for the site of an object whose key names none; no real site may be called so."""
@@ -64,6 +80,12 @@ def children_pk(object_id: str) -> str:
     return f"CHILDREN#{object_id}"
 
 
+def copy_key(copy: Location) -> Key:
+    """Return the key under which a copy in a zone or in quarantine names its object."""
+    place, version = split_object_id(object_id(copy))
+    return f"COPY#{place}", version
+
+
 def study_pk(study_uid: str) -> str:
     """Return the partition of a study and its series."""
     return f"STUDY#{study_uid}"
@@ -72,6 +94,37 @@ def study_pk(study_uid: str) -> str:
 def find_pk(what: str, value: str) -> str:
     """Return the partition of the search entries for one value of one attribute."""
     return f"FIND#{what}#{value}"
+
+
+def batch_pk(site: str, batch: str) -> str:
+    """Return the partition that lists what a site uploaded as one batch.
+
+    By hash: senders choose both names, and a partition key holds 2,048 bytes at most.
+    """
+    return find_pk("batch", hashlib.sha256(f"{site}\n{batch}".encode()).hexdigest())
+
+
+def letter_key(letter_id: str) -> Key:
+    """Return the key of a dead letter."""
+    return f"DEAD#{letter_id}", "LETTER"
+
+
+LETTER_GROUPS_PK: Final = "DEADLETTERS"
+
+
+def letter_group_key(signature: str) -> Key:
+    """Return the key of what is counted of the dead letters of one cause."""
+    return LETTER_GROUPS_PK, signature
+
+
+def letters_pk(signature: str) -> str:
+    """Return the `by_group` partition of the dead letters of one cause."""
+    return f"DEAD#SIGNATURE#{signature}"
+
+
+def note_key(note_id: str) -> Key:
+    """Return the key of the note of why a message failed."""
+    return f"FAILED#{note_id}", "NOTE"
 
 
 def history_key(object_id: str, version: int) -> Key:
@@ -92,6 +145,40 @@ def lease_pk(shard: int) -> str:
 def state_pk(state: State, shard: int, site: str) -> str:
     """Return the `by_state` partition of one state, shard and site."""
     return f"{state.value}#{shard}#{site or NO_SITE}"
+
+
+def due_pk(shard: int) -> str:
+    """Return the `by_due` partition of objects that have a deadline, by when it passes."""
+    return f"DUE#{shard}"
+
+
+def overdue_pk(state: State, owner: Owner) -> str:
+    """Return the `by_due` partition of objects that wait for a person, by since when."""
+    return f"OVERDUE#{state.value}#{owner.value}"
+
+
+def due_key(record: ObjectRecord) -> Key | None:
+    """Return the `by_due` key under which somebody looks for an object in time."""
+    object_id = record.object_id
+    if record.state is State.PLACED:
+        if not is_readable(record):
+            return None
+        last_read = utc_text(record.rechecked_at or record.state_since)
+        return recheck_pk(shard_of(object_id)), f"{last_read}#{object_id}"
+    deadline = deadline_of(record)
+    if deadline is not None and is_overdue(record):
+        since = utc_text(record.state_since)
+        return overdue_pk(record.state, deadline.owner), f"{since}#{object_id}"
+    if at := due_at(record):
+        shard = _BASE32.index(object_id[-1]) % DUE_SHARDS
+        return due_pk(shard), f"{utc_text(at)}#{object_id}"
+    return None
+
+
+def lease_key(object_id: str) -> Key:
+    """Return the key of the lease on an object."""
+    place, version = split_object_id(object_id)
+    return f"OBJ#{place}", f"LEASE#{version}"
 
 
 def shard_of(object_id: str) -> int:

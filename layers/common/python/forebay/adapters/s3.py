@@ -54,7 +54,27 @@ class S3ObjectStore:
             digests=digests,
             composite=composite,
             metadata=answer.get("Metadata", {}),
+            replication=answer.get("ReplicationStatus", ""),
         )
+
+    def versions_at(self, bucket: str, key: str) -> tuple[Location, ...]:
+        """Return the stored versions of one key, the oldest first; delete markers are none."""
+        found: list[Location] = []
+        start: dict[str, Any] = {}
+        while True:
+            answer = self.client.list_object_versions(Bucket=bucket, Prefix=key, **start)
+            for entry in answer.get("Versions", []):
+                # The prefix of a longer key is listed first: what comes after is another's.
+                if entry["Key"] != key:
+                    return tuple(reversed(found))
+                version = entry.get("VersionId", "")
+                found.append(Location(bucket, key, "" if version == "null" else version))
+            if not answer.get("IsTruncated"):
+                return tuple(reversed(found))
+            start = {
+                "KeyMarker": answer["NextKeyMarker"],
+                "VersionIdMarker": answer["NextVersionIdMarker"],
+            }
 
     def read_range(self, location: Location, start: int, length: int) -> bytes:
         """Return up to `length` bytes from `start`; b'' beyond the end."""
@@ -121,18 +141,22 @@ class S3ObjectStore:
         Raises:
             ObjectMissingError: the version is not in storage.
         """
-        address = _address(location)
-        try:
-            answer = self.client.get_object_tagging(**address)
-        except ClientError as exc:
-            raise _missing_or(exc, location) from exc
-        now = {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+        now = self.tags(location)
         if tags.items() <= now.items():
             return
-        merged = now | {str(key): value for key, value in tags.items()}
+        merged = dict(now) | {str(key): value for key, value in tags.items()}
         self.client.put_object_tagging(
-            **address, Tagging={"TagSet": [{"Key": k, "Value": v} for k, v in merged.items()]}
+            **_address(location),
+            Tagging={"TagSet": [{"Key": k, "Value": v} for k, v in merged.items()]},
         )
+
+    def tags(self, location: Location) -> Mapping[str, str]:
+        """Return the tags of one version; raises ObjectMissingError."""
+        try:
+            answer = self.client.get_object_tagging(**_address(location))
+        except ClientError as exc:
+            raise _missing_or(exc, location) from exc
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def put(self, location: Location, body: bytes, *, content_type: str) -> Location:
         """Write a whole small object with its SHA-256; returns its location with the version."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 
 class Owner(StrEnum):
@@ -43,6 +43,9 @@ class ReasonCode(StrEnum):
     DIGEST_MISMATCH = "DIGEST_MISMATCH"
     DIGEST_MALFORMED = "DIGEST_MALFORMED"
     MANIFEST_MALFORMED = "MANIFEST_MALFORMED"
+    # integrity over time
+    STORED_BYTES_CHANGED = "STORED_BYTES_CHANGED"
+    STORED_BYTES_MISSING = "STORED_BYTES_MISSING"
     # DICOM
     NOT_DICOM = "NOT_DICOM"
     DICOM_POLYGLOT = "DICOM_POLYGLOT"
@@ -113,6 +116,20 @@ class ReasonCode(StrEnum):
     BCF_TRUNCATED = "BCF_TRUNCATED"
     # identity
     SAME_IDENTITY_OTHER_BYTES = "SAME_IDENTITY_OTHER_BYTES"
+    # what others did to the stored object
+    UNVERSIONED_OBJECT = "UNVERSIONED_OBJECT"
+    SOURCE_DELETED = "SOURCE_DELETED"
+    DELETED_OUTSIDE_POLICY = "DELETED_OUTSIDE_POLICY"
+    # deadlines
+    DIGEST_OVERDUE = "DIGEST_OVERDUE"
+    DECISION_OVERDUE = "DECISION_OVERDUE"
+    STEP_OVERDUE = "STEP_OVERDUE"
+
+
+OVERDUE_CODES: Final = frozenset(
+    {ReasonCode.DIGEST_OVERDUE, ReasonCode.DECISION_OVERDUE, ReasonCode.STEP_OVERDUE}
+)
+"""What is said of an object's stay in a state, and no longer true once it left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import re
 from typing import Any, Final
 
 from forebay.domain.alignments import indexed_file_names
+from forebay.domain.conflicts import variant_of
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.imaging import is_uid
 from forebay.domain.objects import Kind, ObjectRecord
@@ -42,7 +43,19 @@ def is_safe_name(text: str) -> bool:
 
 
 def zone_key(record: ObjectRecord) -> str:
-    """Return the key of a verified object in its zone; derived from validated parts only."""
+    """Return the key of a verified object in its zone; derived from validated parts only.
+
+    What stands beside another object of its identity lies in a folder named by its bytes, where no
+    sender's name can be: an exclamation mark is safe in S3, but not accepted in an upload's key.
+    """
+    key = _plain_key(record)
+    if variant := variant_of(record):
+        folder, _, name = key.rpartition("/")
+        return f"{folder}/variant!{variant}/{name}"
+    return key
+
+
+def _plain_key(record: ObjectRecord) -> str:
     metadata = record.metadata
     if record.kind is Kind.DICOM:
         return instance_key(metadata)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from forebay.domain.findings import Finding
+from forebay.domain.findings import OVERDUE_CODES, Finding
 from forebay.domain.integrity import EVIDENCE, Algorithm, Digest
 from forebay.domain.states import State, check_transition
 
@@ -42,11 +42,13 @@ class Choice(StrEnum):
     """The other takes the stored one's place; the stored one is superseded."""
     KEEP_BOTH = "keep-both"
     """Both stay, the other under a key that names its bytes."""
+    RELEASE = "release"
+    """A quarantined object is inspected again; no finding is overruled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Who decided what about a conflict, when, and why; `by` is an AWS identity, not a patient."""
+    """Who decided what about an object kept aside, when, and why; `by` is an AWS identity."""
 
     choice: Choice
     by: str
@@ -106,7 +108,7 @@ class ObjectRecord:
     upload_batch: str = ""
     """The sender's name for what was uploaded together; receipts are issued by it."""
     decision: Decision | None = None
-    """How a conflict was decided."""
+    """What a steward last decided about this object while it was kept aside."""
     redrives: int = 0
     """How often the sweeper handed the object to its step again in this state."""
     rechecked_at: datetime | None = None
@@ -123,13 +125,14 @@ class ObjectRecord:
     def moved_to(self, state: State, at: datetime, **changes: Any) -> "ObjectRecord":
         """Return the record after a legal transition; raises IllegalTransitionError otherwise."""
         check_transition(self.state, state)
+        fresh: dict[str, Any] = {"redrives": 0, "warnings": self.lasting_warnings}
         return replace(
             self,
             state=state,
             state_since=at,
             amended_at=None,
             version=self.version + 1,
-            **{"redrives": 0} | changes,
+            **fresh | changes,
         )
 
     def amended(self, at: datetime, **changes: Any) -> "ObjectRecord":
@@ -140,6 +143,16 @@ class ObjectRecord:
     def changed_at(self) -> datetime:
         """When this version of the record came to be."""
         return self.amended_at or self.state_since
+
+    @property
+    def lasting_warnings(self) -> tuple[Finding, ...]:
+        """Warnings about the object itself, not about its stay in this state."""
+        return tuple(w for w in self.warnings if w.code not in OVERDUE_CODES)
+
+    @property
+    def kept_at(self) -> Location:
+        """Where the bytes are read from: a copy that was proven equal outlives the arrival."""
+        return self.placed or self.held or self.location
 
     @property
     def evidence(self) -> tuple[Digest, ...]:
@@ -165,13 +178,14 @@ def place_id(bucket: str, key: str) -> str:
     return _short_hash(f"{bucket}\n{key}", _PLACE_HASH_BYTES)
 
 
-def object_id(location: Location) -> str:
+def object_id(location: Location, etag: str = "") -> str:
     """Return the id of one object version: `<place id>.<version hash>`.
 
     Derived, so that registering the same version twice is the same write; split at the dot it is
-    the catalog key, so that no index is needed to find an object or all versions of its key.
+    the catalog key, so that no index is needed to find an object or all versions of its key. An
+    arrival without a version id can be overwritten: `etag` tells what was there from what is.
     """
-    version = _short_hash(location.version_id, _VERSION_HASH_BYTES)
+    version = _short_hash(location.version_id or etag, _VERSION_HASH_BYTES)
     return f"{place_id(location.bucket, location.key)}.{version}"
 
 

@@ -25,7 +25,8 @@ class State(StrEnum):
 
 
 TRANSITIONS: Final[dict[State | None, frozenset[State]]] = {
-    None: frozenset({State.RECEIVED, State.IGNORED}),
+    # Deleted at once: its sender removed it before its event was worked off.
+    None: frozenset({State.RECEIVED, State.IGNORED, State.DELETED}),
     State.RECEIVED: frozenset(
         {
             State.VERIFIED,

@@ -12,11 +12,16 @@ from forebay.names import (
     ENV_BUS,
     ENV_HISTORY_TABLE,
     ENV_POLICY_PATH,
+    ENV_RECEIPT_KEY,
+    ENV_RECHECK_BYTES_PER_DAY,
     ENV_STATE_MACHINES,
     ENV_SUBJECT_KEY,
     ENV_TABLE,
+    QUEUE_STEPS,
+    Step,
     Zone,
     bucket_env,
+    queue_env,
 )
 
 
@@ -57,6 +62,19 @@ class Settings:
         return f"forebay-{self.environment.get('POWERTOOLS_SERVICE_NAME', '') or 'local'}"
 
     @property
+    def receipt_key(self) -> str:
+        """Id of the asymmetric key that signs receipts."""
+        return self._required(ENV_RECEIPT_KEY)
+
+    @property
+    def recheck_bytes_per_day(self) -> int:
+        """How many stored bytes are read again each day."""
+        text = self._required(ENV_RECHECK_BYTES_PER_DAY)
+        if not text.isdecimal():
+            raise ConfigurationError(f"{ENV_RECHECK_BYTES_PER_DAY} is not a number of bytes")
+        return int(text)
+
+    @property
     def policy_path(self) -> Path | None:
         """Another compiled policy than that of the policy layer, None for the layer's."""
         text = self.environment.get(ENV_POLICY_PATH, "")
@@ -77,6 +95,12 @@ class Settings:
         except ValueError as exc:
             raise ConfigurationError(f"{ENV_STATE_MACHINES} is not JSON") from exc
         return dict(machines)
+
+    @property
+    def queues(self) -> dict[Step, str]:
+        """URLs of the steps' queues this function was given."""
+        urls = {step: self.environment.get(queue_env(step), "") for step in QUEUE_STEPS}
+        return {step: url for step, url in urls.items() if url}
 
     def bucket(self, zone: Zone) -> str:
         """Return the bucket of a zone; raises ConfigurationError when it was not given."""

@@ -4,7 +4,7 @@ Only what a function uses is imported and created: a client costs 80 ms at cold 
 layers with parsers and CEL are present only where they are needed. Handlers pass their parsers in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -15,6 +15,7 @@ from botocore.config import Config
 
 from forebay.adapters.catalog import DynamoCatalog
 from forebay.adapters.s3 import S3ObjectStore
+from forebay.domain.integrity import Algorithm
 from forebay.domain.objects import Kind
 from forebay.names import LANDING_ZONES, Zone
 from forebay.runtime.settings import Settings
@@ -25,13 +26,22 @@ from forebay.services.place_object import PlaceObject
 from forebay.services.ports import Classifier, DigestChunks
 from forebay.services.record_declarations import ParseChecksums, RecordDeclarations
 from forebay.services.record_pipeline import RecordPipeline
+from forebay.services.record_storage_event import RecordStorageEvent
 from forebay.services.register_object import RegisterObject
 from forebay.services.relay_changes import RelayChanges
-from forebay.services.submit_pipeline import PairedReadsPipeline, SubmitPipeline
+from forebay.services.submit_pipeline import PairedReadsPipeline, RunPlanner, SubmitPipeline
 
 if TYPE_CHECKING:
+    from forebay.adapters.dead_letters import DynamoFailureNotes
+    from forebay.adapters.stored_objects import DynamoStoredObjects
+    from forebay.services.archive_dead_letters import ArchiveDeadLetters
+    from forebay.services.issue_receipt import IssueReceipt
+    from forebay.services.recheck_objects import RecheckObjects
+    from forebay.services.reconcile_on_schedule import ReconcileOnSchedule
     from forebay.services.run_read_qc import MeasurePair, RunReadQc
+    from forebay.services.sweep_deadlines import SweepDeadlines
 
+RECONCILE_WORKERS = 8
 READ_QC = PairedReadsPipeline("read_qc", "1")
 _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5},
@@ -40,6 +50,12 @@ _CONFIG = Config(
     tcp_keepalive=True,
     # Forebay computes and compares digests itself; botocore would hash every stream once more.
     response_checksum_validation="when_required",
+)
+
+
+# A note is left while something is wrong already, perhaps DynamoDB: it may not take long.
+_NOTE_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=2, read_timeout=2
 )
 
 
@@ -85,6 +101,12 @@ class Wiring:
         return RegisterObject(self.catalog, self.store, self.clock, zones)
 
     @cached_property
+    def record_storage_event(self) -> RecordStorageEvent:
+        """The register_object step's whole: arrivals, and what becomes of versions later."""
+        zones = {name: zone for zone, name in self.settings.buckets.items()}
+        return RecordStorageEvent(self.register_object, self.catalog, self.store, self.clock, zones)
+
+    @cached_property
     def place_object(self) -> PlaceObject:
         """The place_object step."""
         return PlaceObject(
@@ -117,9 +139,54 @@ class Wiring:
         return SubmitPipeline(self.catalog, engines, self.clock, READ_QC)
 
     @cached_property
+    def sweep_deadlines(self) -> "SweepDeadlines":
+        """The sweep_deadlines step."""
+        from forebay.adapters.agenda import DynamoAgenda  # noqa: PLC0415 - its only user
+        from forebay.adapters.pipelines import StepFunctionsPipelines  # noqa: PLC0415 - two users
+        from forebay.adapters.queues import SqsQueues  # noqa: PLC0415 - few users
+        from forebay.services.sweep_deadlines import SweepDeadlines  # noqa: PLC0415 - its only user
+
+        return SweepDeadlines(
+            self.catalog,
+            DynamoAgenda(self._client("dynamodb"), self.settings.table),
+            SqsQueues(self._client("sqs"), self.settings.queues),
+            StepFunctionsPipelines(self._client("stepfunctions"), self.settings.state_machines),
+            self.record_pipeline,
+            self.clock,
+        )
+
+    @cached_property
     def record_pipeline(self) -> RecordPipeline:
         """The record_pipeline step."""
         return RecordPipeline(self.catalog, self.clock)
+
+    @cached_property
+    def failure_notes(self) -> "DynamoFailureNotes":
+        """Where steps note why a message failed."""
+        from forebay.adapters.dead_letters import DynamoFailureNotes  # noqa: PLC0415 - in trouble
+
+        client = boto3.client("dynamodb", config=_NOTE_CONFIG)
+        return DynamoFailureNotes(client, self.settings.table)
+
+    @cached_property
+    def archive_dead_letters(self) -> "ArchiveDeadLetters":
+        """The archive_dead_letters step."""
+        from forebay.adapters import dead_letters  # noqa: PLC0415 - its only user
+        from forebay.services.archive_dead_letters import ArchiveDeadLetters  # noqa: PLC0415
+
+        client, table = self._client("dynamodb"), self.settings.table
+        return ArchiveDeadLetters(
+            dead_letters.DynamoDeadLetters(client, table),
+            dead_letters.DynamoFailureNotes(client, table),
+            dead_letters.DynamoStreamRecords(
+                boto3.client(
+                    "dynamodbstreams", config=_CONFIG.merge(Config(parameter_validation=False))
+                )
+            ),
+            self.store,
+            self.clock,
+            self.settings.bucket(Zone.LEDGER),
+        )
 
     def inspect_dicom(self, parse: ParseDicom, digest_chunks: DigestChunks) -> InspectDicom:
         """Build the inspect_dicom step around its parser."""
@@ -145,13 +212,76 @@ class Wiring:
 
         return RunReadQc(self.store, measure, self.settings.bucket(Zone.LANDING_GENOMICS))
 
+    def recheck_objects(
+        self, digest_chunks: DigestChunks, can_compute: Callable[[Algorithm], bool]
+    ) -> "RecheckObjects":
+        """Build the recheck_objects step around the digests this installation can compute."""
+        from forebay.services.recheck_objects import RecheckObjects  # noqa: PLC0415 - its only user
+
+        return RecheckObjects(
+            self.catalog,
+            self.store,
+            self.clock,
+            self._stored_objects,
+            digest_chunks,
+            can_compute,
+            self.settings.buckets,
+        )
+
+    @cached_property
+    def issue_receipt(self) -> "IssueReceipt":
+        """The issue_receipt step."""
+        from forebay.adapters.signer import KmsSigner  # noqa: PLC0415 - its only user
+        from forebay.services.issue_receipt import IssueReceipt  # noqa: PLC0415 - its only user
+
+        return IssueReceipt(
+            self.catalog,
+            self.store,
+            self.clock,
+            self._stored_objects,
+            KmsSigner(self._client("kms"), self.settings.receipt_key),
+            self.settings.buckets,
+        )
+
+    @cached_property
+    def reconcile_on_schedule(self) -> "ReconcileOnSchedule":
+        """The reconcile_storage step."""
+        from forebay.adapters.catalog_reader import CatalogReader  # noqa: PLC0415 - its only user
+        from forebay.adapters.class_zones import class_zones  # noqa: PLC0415 - its only user
+        from forebay.adapters.inventory import S3Listing, S3Locks  # noqa: PLC0415 - its only user
+        from forebay.services import reconcile_on_schedule as scheduled  # noqa: PLC0415
+        from forebay.services.reconcile_storage import ReconcileStorage  # noqa: PLC0415
+
+        s3, table = self._client("s3"), self.settings.table
+        reconcile = ReconcileStorage(
+            self.catalog,
+            CatalogReader(self._client("dynamodb"), table, ""),
+            self.store,
+            S3Listing(s3),
+            S3Locks(s3),
+            self.clock,
+            RunPlanner(self.catalog, self.clock, READ_QC),
+            self.settings.buckets,
+            class_zones(self.settings.policy_path),
+            workers=RECONCILE_WORKERS,
+        )
+        ledger = self.settings.bucket(Zone.LEDGER)
+        return scheduled.ReconcileOnSchedule(reconcile, self.store, ledger)
+
+    @property
+    def _stored_objects(self) -> "DynamoStoredObjects":
+        from forebay.adapters.stored_objects import DynamoStoredObjects  # noqa: PLC0415 - two users
+
+        return DynamoStoredObjects(self._client("dynamodb"), self.settings.table)
+
     def _inspector(self, digest_chunks: DigestChunks) -> Inspector:
         return Inspector(self.catalog, self.store, self.clock, digest_chunks)
 
     def _client(self, service: str) -> Any:
         # One client per service: creating one parses its model anew.
         if service not in self.clients:
-            config = _CONFIG.merge(Config(user_agent_appid=self.settings.application))
+            named = Config(user_agent_appid=self.settings.application)  # type: ignore[call-arg]
+            config = _CONFIG.merge(named)
             self.clients[service] = boto3.client(service, config=config)  # type: ignore[call-overload]
         return self.clients[service]
 

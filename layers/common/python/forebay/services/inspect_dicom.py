@@ -1,8 +1,10 @@
 """inspect_dicom: judge one DICOM object by header and length, and claim its SOP instance."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from forebay.domain.conflicts import identity_of
 from forebay.domain.imaging import DicomInstance
 from forebay.domain.inspection import ByteSource, Inspection
 from forebay.domain.objects import ObjectRecord
@@ -47,8 +49,7 @@ class InspectDicom:
         )
         if judgement.finding:
             return self.inspector.quarantine(before, after, [judgement.finding], declarations)
-        claim = Claim("sop", inspection.record.sop_instance_uid)
-        return self.inspector.verify(before, after, [claim], declarations)
+        return self.inspector.verify(before, after, [Claim(*identity_of(after))], declarations)
 
     def _described(
         self,
@@ -56,15 +57,19 @@ class InspectDicom:
         instance: DicomInstance,
         inspection: Inspection[DicomInstance],
     ) -> ObjectRecord:
-        tokens = {
-            keyword: self.pseudonyms.token(keyword, value)
-            for keyword in TOKEN_KEYWORDS
-            if (value := instance.subject.get(keyword, "").strip())
-        }
         return replace(
             record,
             metadata=instance.as_metadata(),
             subject=dict(instance.subject),
-            subject_tokens=tokens,
+            subject_tokens=tokens_of(instance.subject, self.pseudonyms),
             warnings=record.warnings + inspection.findings,
         )
+
+
+def tokens_of(subject: Mapping[str, str], pseudonyms: Pseudonyms) -> dict[str, str]:
+    """Return the search tokens of a person's attributes."""
+    return {
+        keyword: pseudonyms.token(keyword, value)
+        for keyword in TOKEN_KEYWORDS
+        if (value := subject.get(keyword, "").strip())
+    }

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from forebay.domain.classification import facts_of
+from forebay.domain.conflicts import identity_of
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import Algorithm, merged
@@ -12,12 +13,12 @@ from forebay.domain.naming import is_safe_name
 from forebay.domain.objects import Kind, ObjectRecord
 from forebay.domain.sequencing import ReadsFile, parse_reads_name
 from forebay.domain.states import State
+from forebay.names import Step
 from forebay.services.inspecting import Inspector, Result, digest_claim, refuse_unread
+from forebay.services.leasing import Delivery, Leasing
 from forebay.services.ports import Claim, Classifier, Declarations
 from forebay.services.record_declarations import RecordDeclarations
 
-READS_NAMESPACE = "reads"
-FILE_NAMESPACE = "file"
 UNKNOWN_RUN = "unknown"
 CHECKSUMS_MAX_BYTES = 16 * 1024 * 1024
 
@@ -46,9 +47,13 @@ class InspectGenomics:
     parsers: Mapping[Kind, ParseStream]
     record_declarations: RecordDeclarations
     classifier: Classifier
+    lease_above_bytes: int = 64 * 1024 * 1024
+    """Reading a larger object takes a second and more: one delivery at a time."""
 
-    def __call__(self, object_id: str) -> Result:
+    def __call__(self, object_id: str, *, delivery: Delivery | None = None) -> Result:
         """Move the object out of RECEIVED; does nothing when that was done before.
+
+        A delivery that finds another one at a large object leaves it alone (see `leasing`).
 
         Raises:
             Trouble: storage or catalog failed, or the record moved meanwhile; try again.
@@ -56,6 +61,13 @@ class InspectGenomics:
         before, declarations = self.inspector.open(object_id)
         if before.state is not State.RECEIVED:
             return Result.ALREADY_DONE
+        if delivery is None or before.size_bytes <= self.lease_above_bytes:
+            return self._inspected(before, declarations)
+        leasing = Leasing(self.inspector.catalog, self.inspector.clock, Step.INSPECT_GENOMICS)
+        done = leasing.alone(before, delivery, lambda: self._inspected(before, declarations))
+        return done or Result.IN_PROGRESS
+
+    def _inspected(self, before: ObjectRecord, declarations: Declarations) -> Result:
         if findings := refuse_unread(before):
             return self.inspector.quarantine(before, before, findings, declarations)
         if before.kind in self.parsers:
@@ -94,7 +106,7 @@ class InspectGenomics:
         demanded = self.classifier.classify(facts_of(after)).needs_sender_digest
         if demanded and judgement.convincing is None:
             return self.inspector.await_digest(before, after, declarations)
-        claims = [digest_claim(after), identity_claim(after)]
+        claims = [digest_claim(after), Claim(*identity_of(after))]
         return self.inspector.verify(before, after, claims, declarations)
 
     def _checksums(self, before: ObjectRecord, declarations: Declarations) -> Result:
@@ -121,23 +133,6 @@ class InspectGenomics:
         if judgement.finding:
             return self.inspector.quarantine(before, after, [judgement.finding], declarations)
         return self.inspector.verify(before, after, [digest_claim(after)], declarations)
-
-
-def identity_claim(record: ObjectRecord) -> Claim:
-    """Return the claim by which other bytes of the same identity are a conflict."""
-    if record.kind is Kind.FASTQ:
-        return reads_claim(record)
-    return Claim(FILE_NAMESPACE, record.location.key)
-
-
-def reads_claim(record: ObjectRecord) -> Claim:
-    """Return the place a read file takes among the files of its sample."""
-    metadata = record.metadata
-    return Claim(
-        READS_NAMESPACE,
-        f"{record.site}#{metadata['sample']}",
-        "#".join(str(metadata[part]) for part in ("run", "lane", "chunk", "mate")),
-    )
 
 
 def _described(record: ObjectRecord, inspection: Inspection[Described]) -> ObjectRecord:

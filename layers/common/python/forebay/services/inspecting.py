@@ -4,6 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from forebay.domain.conflicts import (
+    BYTES_NAMESPACE,
+    RELEASED,
+    bytes_of,
+    variant_of,
+    variant_prefix,
+    variant_value,
+)
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.integrity import (
     Algorithm,
@@ -15,9 +23,10 @@ from forebay.domain.integrity import (
     same_bytes,
 )
 from forebay.domain.naming import check_key
-from forebay.domain.objects import ObjectRecord
+from forebay.domain.objects import Choice, ObjectRecord
 from forebay.domain.states import State
 from forebay.errors import ObjectMissingError, StaleRecordError
+from forebay.services.leasing import IN_PROGRESS
 from forebay.services.ports import (
     Applied,
     Catalog,
@@ -31,8 +40,6 @@ from forebay.services.ports import (
 )
 
 CHUNK_BYTES = 1024 * 1024
-RELEASED_CLAIMS = frozenset({State.QUARANTINED, State.CONFLICT, State.EXPIRED, State.DELETED})
-"""A holder in one of these states gives up its names to the next that verifies."""
 
 
 class Result(StrEnum):
@@ -44,6 +51,7 @@ class Result(StrEnum):
     CONFLICT = "conflict"
     AWAITING_DIGEST = "awaiting digest"
     ALREADY_DONE = "already done"
+    IN_PROGRESS = IN_PROGRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class StoredSource:
 
     def read_range(self, start: int, length: int) -> bytes:
         """Return up to `length` bytes from `start`."""
-        return self.store.read_range(self.record.location, start, length)
+        return self.store.read_range(self.record.kept_at, start, length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +94,7 @@ class Inspector:
 
     def chunks(self, record: ObjectRecord) -> Iterator[bytes]:
         """Stream the stored bytes of the record's version."""
-        # The landing copy may have expired; the placed copy was proven equal.
-        return self.store.chunks(record.placed or record.location, CHUNK_BYTES)
+        return self.store.chunks(record.kept_at, CHUNK_BYTES)
 
     def read_digests(self, record: ObjectRecord, algorithms: Iterable[Algorithm]) -> ObjectRecord:
         """Return the record with digests computed by reading the object once."""
@@ -141,7 +148,7 @@ class Inspector:
             self.clock.now(),
             digests=after.digests,
             metadata=after.metadata,
-            warnings=after.warnings,
+            warnings=after.lasting_warnings,
         )
         self.catalog.apply(Change(before, moved, declarations=declarations))
         return Result.AWAITING_DIGEST
@@ -153,7 +160,13 @@ class Inspector:
         claims: Sequence[Claim],
         declarations: Declarations,
     ) -> Result:
-        """Move to VERIFIED and take the names, in one transaction; or find who holds them."""
+        """Move to VERIFIED and take the names, in one transaction; or find who holds them.
+
+        What a steward decided is carried out here: an object that is to stand beside the holder of
+        its identity takes a variant of that name; one that is to replace it takes the name itself,
+        and the holder it was compared with is SUPERSEDED in the same transaction.
+        """
+        after, claims = self._as_decided(after, claims)
         moved = replace(
             after,
             state=State.VERIFIED,
@@ -161,15 +174,22 @@ class Inspector:
             amended_at=None,
             version=before.version + 1,
             redrives=0,
+            warnings=after.lasting_warnings,
             finding=None,
         )
+        replaced: tuple[tuple[ObjectRecord, ObjectRecord], ...] = ()
         while True:
-            outcome = self.catalog.apply(Change(before, moved, claims, declarations))
+            outcome = self.catalog.apply(Change(before, moved, claims, declarations, also=replaced))
             if isinstance(outcome, Applied):
                 return Result.VERIFIED
             holder = self.catalog.get(outcome.holder)
-            if holder is not None and holder.state not in RELEASED_CLAIMS:
-                return self._yield_to(before, after, holder, declarations)
+            if holder is not None and holder.state not in RELEASED:
+                if not _replaces(before, holder, outcome.claim):
+                    return self._yield_to(before, after, holder, outcome.claim, declarations)
+                superseded = holder.moved_to(
+                    State.SUPERSEDED, self.clock.now(), original_id=before.object_id
+                )
+                replaced = ((holder, superseded),)
             if outcome.claim.takes_over == outcome.holder:
                 raise StaleRecordError(f"the holder of a name of {before.object_id} keeps changing")
             claims = _taking_over(claims, outcome)
@@ -179,12 +199,12 @@ class Inspector:
         before: ObjectRecord,
         after: ObjectRecord,
         holder: ObjectRecord,
+        claim: Claim,
         declarations: Declarations,
     ) -> Result:
-        same = same_bytes(after.digests, holder.digests)
-        if same is None:
-            after = self.read_digests(after, ())
-            same = same_bytes(after.digests, self.read_digests(holder, ()).digests)
+        after, same = self._compared(after, holder)
+        if not same and (twin := self._decided_twin(after, holder, claim)):
+            holder, same = twin, True
         facts = {
             "original_id": holder.object_id,
             "digests": after.digests,
@@ -199,13 +219,63 @@ class Inspector:
                 Change(before, moved, declarations=declarations, counts_on=holder.object_id)
             )
             return Result.DUPLICATE
-        moved = before.moved_to(State.CONFLICT, now, finding=_conflict(holder), **facts)
+        # What was decided about another pair does not decide this one.
+        moved = before.moved_to(
+            State.CONFLICT, now, finding=_conflict(holder), decision=None, **facts
+        )
         self.catalog.apply(Change(before, moved, declarations=declarations))
         return Result.CONFLICT
+
+    def _compared(
+        self, record: ObjectRecord, other: ObjectRecord
+    ) -> tuple[ObjectRecord, bool | None]:
+        """Return whether two objects have the same bytes, reading both where S3 cannot tell."""
+        same = same_bytes(record.digests, other.digests)
+        if same is None:
+            record = self.read_digests(record, ())
+            same = same_bytes(record.digests, self.read_digests(other, ()).digests)
+        return record, same
+
+    def _decided_twin(
+        self, record: ObjectRecord, holder: ObjectRecord, claim: Claim
+    ) -> ObjectRecord | None:
+        """Return the object with these bytes that an earlier decision let stand or superseded.
+
+        A sender that sends the same again must not ask the steward the same again.
+        """
+        names = self.catalog.holders(claim.namespace, claim.group)
+        variants = variant_prefix(claim.value)
+        others = [found for name, found in names.items() if name.startswith(variants)]
+        if holder.decision and holder.decision.choice is Choice.REPLACE:
+            others.append(holder.original_id)
+        for object_id in others:
+            other = self.catalog.get(object_id)
+            if other is None or other.object_id == record.object_id or other.state in RELEASED:
+                continue
+            if self._compared(record, other)[1]:
+                return other
+        return None
+
+    def _as_decided(
+        self, record: ObjectRecord, claims: Sequence[Claim]
+    ) -> tuple[ObjectRecord, Sequence[Claim]]:
+        if record.decision is None or record.decision.choice is not Choice.KEEP_BOTH:
+            return record, claims
+        if not record.digest(Algorithm.SHA256):
+            record = self.read_digests(record, ())
+        variant = variant_of(record)
+        return record, tuple(
+            claim
+            if claim.namespace == BYTES_NAMESPACE
+            else replace(claim, value=variant_value(claim.value, variant))
+            for claim in claims
+        )
 
 
 def refuse_unread(record: ObjectRecord) -> tuple[Finding, ...]:
     """Return why an object is refused before a byte of it is read."""
+    if not record.location.version_id:
+        return (_unversioned(),)
     if record.size_bytes == 0:
         return (
             Finding(
@@ -223,7 +293,19 @@ def refuse_unread(record: ObjectRecord) -> tuple[Finding, ...]:
 
 def digest_claim(record: ObjectRecord) -> Claim:
     """Return the claim that makes the same bytes from the same site a duplicate."""
-    return Claim("bytes", f"{record.site}#{record.digest(Algorithm.SHA256)}")
+    return Claim(*bytes_of(record))
+
+
+def _replaces(record: ObjectRecord, holder: ObjectRecord, claim: Claim) -> bool:
+    """Tell whether a steward decided that a record takes this very holder's identity."""
+    if record.decision is None or record.decision.choice is not Choice.REPLACE:
+        return False
+    if holder.object_id != record.original_id or claim.namespace == BYTES_NAMESPACE:
+        return False
+    if holder.state is State.VERIFIED:
+        # Released by a corrected checksum file since the decision: its placement is on the way.
+        raise StaleRecordError(f"object {holder.object_id} is being placed; it is replaced then")
+    return holder.state is State.PLACED
 
 
 def _taking_over(claims: Sequence[Claim], held: ClaimHeld) -> tuple[Claim, ...]:
@@ -242,6 +324,19 @@ def _conflict(holder: ObjectRecord) -> Finding:
         owner=Owner.DATA_STEWARD,
         expected=_witnessed(holder.evidence),
         found="other bytes under the same identity",
+    )
+
+
+def _unversioned() -> Finding:
+    return Finding(
+        code=ReasonCode.UNVERSIONED_OBJECT,
+        message=(
+            "The object has no version id: it was written while the bucket's versioning was off,"
+            " and may be overwritten unseen. Turn versioning on and copy the object onto itself."
+        ),
+        owner=Owner.PLATFORM,
+        expected="a version id",
+        found="the null version",
     )
 
 

@@ -1,16 +1,21 @@
 """place_object: bring a judged object where it belongs, and let its landing copy expire."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from forebay.domain.classification import Classification, facts_of
+from forebay.domain.deadlines import step_of
 from forebay.domain.integrity import Algorithm, same_bytes
 from forebay.domain.naming import has_zone_key, held_key, zone_key
-from forebay.domain.objects import Location, ObjectRecord
+from forebay.domain.objects import Choice, Location, ObjectRecord
+from forebay.domain.rechecks import DAMAGED
+from forebay.domain.removals import without_source
 from forebay.domain.states import State
 from forebay.errors import CopyMismatchError, ObjectMissingError, StaleRecordError
-from forebay.names import LANDING_SETTLED, Tag, Zone
+from forebay.names import LANDING_SETTLED, Step, Tag, Zone
+from forebay.services.leasing import Delivery, Leasing
 from forebay.services.ports import Catalog, Change, Classifier, Clock, ObjectStore, StoredObject
 
 SINGLE_COPY_MAX_BYTES: Final = 5 * 1000**3
@@ -18,6 +23,7 @@ SINGLE_COPY_MAX_BYTES: Final = 5 * 1000**3
 
 VERIFIED: Final = "verified"
 REFUSED: Final = "refused"
+SUPERSEDED: Final = "superseded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +35,15 @@ class PlaceObject:
     clock: Clock
     classifier: Classifier
     buckets: Mapping[Zone, str]
+    lease_above_bytes: int = SINGLE_COPY_MAX_BYTES
+    """A copy in parts is long work: one delivery at a time."""
 
-    def __call__(self, object_id: str, *, redelivered: bool = False) -> State:
-        """Return the state after settling; every part of it may safely run again.
+    def __call__(
+        self, object_id: str, *, delivery: Delivery | None = None, redelivered: bool = False
+    ) -> State | None:
+        """Return the state after settling, None when another delivery is at it (see `leasing`).
+
+        Every part of it may safely run again.
 
             copy ──► record where (one conditional write) ──► tag the landing copy
                  │                                        │
@@ -44,16 +56,66 @@ class PlaceObject:
         record = self.catalog.get(object_id)
         if record is None:
             raise ObjectMissingError(f"object {object_id} is not in the catalog")
-        if record.state is State.VERIFIED:
-            record = self._place(record, redelivered=redelivered)
-        elif record.state in (State.QUARANTINED, State.CONFLICT) and record.held is None:
-            record = self._hold(record, redelivered=redelivered)
-        elif record.state is State.QUARANTINED and redelivered:
-            # The delivery that failed may have copied before it learnt of the conviction.
-            self._withdraw(record)
+        # What the sweeper sends is a new message, but not the first about this object.
+        again = redelivered or record.redrives > 0
+        is_long = step_of(record) is not None and record.size_bytes > self.lease_above_bytes
+        if delivery is None or not is_long:
+            return self._settled(record, redelivered=again)
+        leasing = Leasing(self.catalog, self.clock, Step.PLACE_OBJECT)
+        return leasing.alone(record, delivery, lambda: self._settled(record, redelivered=again))
+
+    def _settled(self, record: ObjectRecord, *, redelivered: bool) -> State:
+        try:
+            record = self._brought(record, redelivered=redelivered)
+        except ObjectMissingError:
+            # Once may be a matter of seconds; S3 answers consistently, so twice is the truth.
+            if not (redelivered and self._is_gone(record)):
+                raise
+            record = self._forget(record)
         if record.state in _SETTLED:
             self._settle_landing(record)
         return record.state
+
+    def _brought(self, record: ObjectRecord, *, redelivered: bool) -> ObjectRecord:
+        if record.state is State.VERIFIED:
+            record = self._place(record, redelivered=redelivered)
+        elif _is_damaged(record):
+            # The recheck refused readers already, and what is no one's bytes is not worth a copy.
+            pass
+        elif record.state in (State.QUARANTINED, State.CONFLICT) and record.held is None:
+            record = self._hold(record, redelivered=redelivered)
+        elif record.state in (State.QUARANTINED, State.CONFLICT) and record.held:
+            # Refused again, or the delivery that failed copied before it learnt of the conviction.
+            self._withdraw(record)
+            self.store.add_tags(record.held, _reason(record))
+        if record.state is State.PLACED:
+            self._retire_replaced(record)
+        return record
+
+    def _is_gone(self, record: ObjectRecord) -> bool:
+        """Tell whether a sender removed the only bytes there were."""
+        if record.state not in _HAS_NO_COPY or record.kept_at != record.location:
+            return False
+        try:
+            self.store.head(record.location)
+        except ObjectMissingError:
+            return True
+        return False
+
+    def _forget(self, record: ObjectRecord) -> ObjectRecord:
+        after = without_source(record, self.clock.now())
+        self.catalog.apply(Change(record, after))
+        return after
+
+    def _retire_replaced(self, record: ObjectRecord) -> None:
+        """Refuse readers the copy a steward let this object replace, now that this one is there."""
+        if record.decision is None or record.decision.choice is not Choice.REPLACE:
+            return
+        replaced = self.catalog.get(record.original_id)
+        if replaced and replaced.state is State.SUPERSEDED and replaced.placed:
+            # Where it expired, there is nothing left to refuse.
+            with suppress(ObjectMissingError):
+                self.store.add_tags(replaced.placed, {Tag.VERDICT: SUPERSEDED})
 
     def _place(self, record: ObjectRecord, *, redelivered: bool) -> ObjectRecord:
         chosen = self._classified(record)
@@ -63,6 +125,8 @@ class PlaceObject:
             State.PLACED,
             self.clock.now(),
             placed=copy.location,
+            # The copy in quarantine stays there, but is no longer where this object is kept.
+            held=None,
             object_class=chosen.object_class,
             class_rule=chosen.rule,
             retention_class=chosen.retention_class,
@@ -77,15 +141,14 @@ class PlaceObject:
     def _disown(self, record: ObjectRecord, copy: StoredObject) -> None:
         """Refuse readers a copy that was just made of what was convicted meanwhile."""
         now = self.catalog.get(record.object_id)
-        if now and now.state is State.QUARANTINED and now.placed != copy.location:
+        refused = (State.QUARANTINED, State.DELETED)
+        if now and now.state in refused and now.placed != copy.location:
             self.store.add_tags(copy.location, {Tag.VERDICT: REFUSED})
 
     def _hold(self, record: ObjectRecord, *, redelivered: bool) -> ObjectRecord:
         self._withdraw(record)
         target = Location(self.buckets[Zone.QUARANTINE], held_key(record))
-        tags: dict[str, str] = {Tag.OBJECT_ID: record.object_id, Tag.VERDICT: REFUSED}
-        if record.finding:
-            tags[Tag.REASON] = record.finding.code.value
+        tags = {Tag.OBJECT_ID: record.object_id, Tag.VERDICT: REFUSED, **_reason(record)}
         copy = self._copied(record, target, tags, redelivered=redelivered)
         after = record.amended(self.clock.now(), held=copy.location)
         self.catalog.apply(Change(record, after))
@@ -115,8 +178,9 @@ class PlaceObject:
         try:
             self.store.add_tags(record.location, {Tag.LANDING: LANDING_SETTLED})
         except ObjectMissingError:
-            # Expired, as it was meant to: late evidence may come long after placement.
-            if record.placed is None and record.held is None:
+            # Expired, as it was meant to: late evidence may come long after placement. And what
+            # is a duplicate is kept as its original.
+            if record.kept_at == record.location and record.state is not State.DUPLICATE:
                 raise
 
     def _classified(self, record: ObjectRecord) -> Classification:
@@ -130,8 +194,8 @@ class PlaceObject:
     ) -> StoredObject:
         if redelivered and (earlier := self._earlier_copy(record, target)):
             return earlier
-        copy = self.store.copy(_source(record), target, checksum=_copy_checksum(record), tags=tags)
-        if not _equal(record, copy):
+        copy = self.store.copy(_source(record), target, checksum=copy_checksum(record), tags=tags)
+        if not is_equal(record, copy):
             raise CopyMismatchError(
                 f"the copy of object {record.object_id} in {target.bucket} has another checksum"
                 " than its source; it does not count and will be made again"
@@ -145,18 +209,18 @@ class PlaceObject:
         except ObjectMissingError:
             return None
         mine = stored.metadata.get(OBJECT_ID_METADATA) == record.object_id
-        return stored if mine and _equal(record, stored) else None
+        return stored if mine and is_equal(record, stored) else None
 
 
 OBJECT_ID_METADATA: Final = "forebay-object-id"
 _SETTLED: Final = frozenset({State.PLACED, State.QUARANTINED, State.DUPLICATE, State.CONFLICT})
+_HAS_NO_COPY: Final = frozenset({State.VERIFIED, State.QUARANTINED, State.CONFLICT})
 
 
 def _source(record: ObjectRecord) -> StoredObject:
     # The sender's own metadata stays behind: it may say anything about anybody.
     return StoredObject(
-        # What is in its zone was proven equal, and outlives the landing copy.
-        location=record.placed or record.location,
+        location=record.kept_at,
         size_bytes=record.size_bytes,
         digests=record.evidence,
         composite=record.composite_checksum,
@@ -164,7 +228,16 @@ def _source(record: ObjectRecord) -> StoredObject:
     )
 
 
-def _copy_checksum(record: ObjectRecord) -> Algorithm | None:
+def _reason(record: ObjectRecord) -> dict[str, str]:
+    return {Tag.REASON: record.finding.code.value} if record.finding else {}
+
+
+def _is_damaged(record: ObjectRecord) -> bool:
+    finding = record.finding if record.state is State.QUARANTINED else None
+    return finding is not None and finding.code in DAMAGED
+
+
+def copy_checksum(record: ObjectRecord) -> Algorithm | None:
     """Return the algorithm by which storage can prove the copy, None for part by part."""
     known = {d.algorithm for d in record.evidence}
     order = [Algorithm.CRC64NVME, Algorithm.CRC32C, Algorithm.CRC32]
@@ -173,7 +246,8 @@ def _copy_checksum(record: ObjectRecord) -> Algorithm | None:
     return next((algorithm for algorithm in order if algorithm in known), None)
 
 
-def _equal(record: ObjectRecord, copy: StoredObject) -> bool:
+def is_equal(record: ObjectRecord, copy: StoredObject) -> bool:
+    """Tell whether storage's checksum proves a copy: a digest of the evidence, or equal parts."""
     if copy.size_bytes != record.size_bytes:
         return False
     if copy.digests:

@@ -6,10 +6,14 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from forebay.domain.classification import Classification
+from forebay.domain.dead_letters import DeadLetter, Failure, LetterGroup, StreamBatch
+from forebay.domain.findings import Owner
 from forebay.domain.integrity import Algorithm, Digest
 from forebay.domain.objects import Location, ObjectRecord
-from forebay.domain.runs import PipelineRun
-from forebay.events import CatalogEvent
+from forebay.domain.rechecks import LastCheck
+from forebay.domain.runs import PipelineRun, RunState
+from forebay.domain.states import State
+from forebay.events import CatalogEvent, PipelineFinished
 from forebay.names import Step
 
 
@@ -28,6 +32,8 @@ class StoredObject:
     digests: tuple[Digest, ...] = ()
     composite: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    replication: str = ""
+    """S3's replication status of this version, '' where no rule applies to it."""
 
 
 class Clock(Protocol):
@@ -42,6 +48,9 @@ class ObjectStore(Protocol):
 
     def head(self, location: Location) -> StoredObject:
         """Describe a version (the latest when none is named); raises ObjectMissingError."""
+
+    def versions_at(self, bucket: str, key: str) -> tuple[Location, ...]:
+        """Return the stored versions of one key, the oldest first; delete markers are none."""
 
     def read_range(self, location: Location, start: int, length: int) -> bytes:
         """Return up to `length` bytes from `start`."""
@@ -65,6 +74,9 @@ class ObjectStore(Protocol):
 
     def add_tags(self, location: Location, tags: Mapping[str, str]) -> None:
         """Set tags on one version, keeping those it has; raises ObjectMissingError."""
+
+    def tags(self, location: Location) -> Mapping[str, str]:
+        """Return the tags of one version; raises ObjectMissingError."""
 
     def put(self, location: Location, body: bytes, *, content_type: str) -> Location:
         """Write a whole small object with its SHA-256; returns its location with the version."""
@@ -98,7 +110,8 @@ class Change:
 
     With `claim`, the name is taken in the same transaction. With `declarations`, the write holds
     only while no further checksum file spoke of the key. With `counts_on`, that object's duplicate
-    counter grows by one in the same transaction.
+    counter grows by one in the same transaction. `also` are further records that change in it, each
+    under the same condition.
     """
 
     before: ObjectRecord
@@ -106,6 +119,7 @@ class Change:
     claims: Sequence[Claim] = ()
     declarations: Declarations | None = None
     counts_on: str = ""
+    also: Sequence[tuple[ObjectRecord, ObjectRecord]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +140,14 @@ Outcome = Applied | ClaimHeld
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A step works on an object until then; `holder` is the delivery (message id) that does."""
+    """A step works on an object until then; `holder` is the delivery (message id) that does.
+
+    It speaks of the record as it was: once the record's version moved on, the holder's write will
+    be refused, and the lease is void.
+    """
 
     object_id: str
+    record_version: int
     step: Step
     holder: str
     until: datetime
@@ -139,6 +158,70 @@ class Queues(Protocol):
 
     def send(self, step: Step, bodies: Sequence[str]) -> None:
         """Send messages to a step's queue; raises Trouble unless all were accepted."""
+
+
+class Functions(Protocol):
+    """The functions of the steps, called directly."""
+
+    def invoke(self, step: Step, payload: str, *, version: str = "") -> Mapping[str, Any] | None:
+        """Return the answer to a JSON payload, of a version or alias where one is named.
+
+        None when the function raised or was killed.
+        """
+
+
+class FailureNotes(Protocol):
+    """Notes of why a message failed, until it is archived: the message itself does not say."""
+
+    def leave(self, note_id: str, failure: Failure, at: datetime) -> None:
+        """Leave a note under the id of the message, over an earlier one."""
+
+    def find(self, note_id: str) -> Failure | None:
+        """Return the note, None when the function was killed before it could leave one."""
+
+
+class DeadLetters(Protocol):
+    """The catalogue of what the steps gave up on."""
+
+    def get(self, letter_id: str) -> DeadLetter | None:
+        """Return one letter, read consistently."""
+
+    def put(self, before: DeadLetter | None, after: DeadLetter) -> None:
+        """Replace a letter and count it in its group; raises StaleRecordError when it moved on."""
+
+    def groups(self) -> Sequence[LetterGroup]:
+        """Return all causes with their counts, the latest first."""
+
+    def letters(
+        self, signature: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[DeadLetter]:
+        """Return the letters of one cause, by when they failed last."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostChange:
+    """A change of the catalog that was not relayed; `body` is an event of the stream with it alone.
+
+    The body names no person: `subject` is left out, which the relay never tells anyway.
+    """
+
+    about: str
+    about_version: int
+    body: str
+
+
+class StreamRecords(Protocol):
+    """The catalog's stream, for what its relay gave up on."""
+
+    def read(self, batch: StreamBatch) -> Sequence[LostChange]:
+        """Return what the stream still holds of a batch; it forgets after 24 hours."""
+
+
+class History(Protocol):
+    """The history table, for asking whether a change was relayed."""
+
+    def has(self, object_id: str, version: int) -> bool:
+        """Tell whether a change is in the history."""
 
 
 class Catalog(Protocol):
@@ -156,6 +239,12 @@ class Catalog(Protocol):
     def versions_of(self, bucket: str, key: str) -> tuple[ObjectRecord, ...]:
         """Return the records of all versions of one key."""
 
+    def objects_copied_to(self, bucket: str, key: str) -> tuple[str, ...]:
+        """Return the objects that have or had a copy under a key of a zone or of quarantine.
+
+        Written from the stream: a copy that was just recorded may not be listed yet.
+        """
+
     def holders(self, namespace: str, group: str) -> Mapping[str, str]:
         """Return who holds the names of a group: value → object id."""
 
@@ -165,6 +254,15 @@ class Catalog(Protocol):
     def declare(self, bucket: str, key: str, digests: Iterable[Digest]) -> Declarations:
         """Add digests a checksum file declares for a key; idempotent per (source, algorithm)."""
 
+    def take_lease(self, lease: Lease, now: datetime) -> bool:
+        """Take the lease on an object that is free, ended, void or mine; False when it is not."""
+
+    def get_lease(self, object_id: str) -> Lease | None:
+        """Return the lease on an object, be it ended."""
+
+    def end_lease(self, lease: Lease) -> bool:
+        """Remove this very lease; False when it was gone, or another took its place."""
+
     def open_run(self, run: PipelineRun) -> PipelineRun:
         """Put a pipeline run unless it exists; returns the one that is stored."""
 
@@ -173,6 +271,53 @@ class Catalog(Protocol):
 
     def move_run(self, before: PipelineRun, after: PipelineRun) -> None:
         """Replace a run's record; raises StaleRecordError when it moved on."""
+
+
+class StoredObjects(Protocol):
+    """Placed objects, by when their bytes were last known to be right; eventually consistent."""
+
+    def by_last_check(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[LastCheck]:
+        """Yield placed objects last checked in a range of time, the longest ago first."""
+
+
+class UploadBatches(Protocol):
+    """What senders uploaded together."""
+
+    def records(self, site: str, batch: str) -> Iterator[ObjectRecord]:
+        """Yield the records of a batch, as they are now; empty when the batch is unknown."""
+
+
+class Signer(Protocol):
+    """An ECDSA P-256 key that never leaves its vault."""
+
+    @property
+    def key_id(self) -> str:
+        """What verifiers choose the public key by."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the ES256 signature (RFC 7518 section 3.4): r and s, 32 bytes each."""
+
+
+class Agenda(Protocol):
+    """What is due, from indexes that lag behind the table: read again before acting.
+
+    Each answer is bounded, the longest due first within each of the index's partitions; what was
+    acted upon leaves it, so that asking again gives what is left.
+    """
+
+    def ended_leases(self, now: datetime, limit: int) -> Sequence[str]:
+        """Return ids of objects whose lease ended."""
+
+    def due_objects(self, now: datetime, limit: int) -> Sequence[str]:
+        """Return ids of objects whose deadline passed and of which nobody was told."""
+
+    def count_overdue(self, state: State, owner: Owner) -> int:
+        """Return how many objects in a state wait for a person; counts to a few thousand."""
+
+    def runs_in(self, state: RunState, before: datetime, limit: int) -> Sequence[str]:
+        """Return ids of pipeline runs that came into a state before then, the oldest first."""
 
 
 class Pseudonyms(Protocol):
@@ -188,6 +333,9 @@ class Pipelines(Protocol):
     def start(self, run: PipelineRun) -> str:
         """Start the run unless it is started; returns the execution's ARN."""
 
+    def outcome(self, run: PipelineRun) -> PipelineFinished | None:
+        """Return how the run ended, None while it runs."""
+
 
 class ChangeFeed(Protocol):
     """The bus."""
@@ -199,7 +347,7 @@ class ChangeFeed(Protocol):
 class ChangeLog(Protocol):
     """History table, search indexes and ledger, all written from the stream, all idempotent."""
 
-    def record(self, changes: Sequence["RecordedChange"]) -> None:
+    def record(self, changes: Sequence["RecordedChange | RecordedRun"]) -> None:
         """Write the history entries, index entries and one ledger object for a batch."""
 
 

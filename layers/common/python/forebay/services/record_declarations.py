@@ -67,7 +67,7 @@ class RecordDeclarations:
         parsed = self.parse(data, name=record.location.key.rsplit("/", 1)[-1])
         if parsed.findings:
             return parsed.findings, {}
-        targets = self._targets(record, parsed.entries)
+        targets = declared_targets(record, parsed.entries)
         if not targets:
             return [_nothing_declared()], {}
         if newer := self._superseded_by(record):
@@ -83,25 +83,10 @@ class RecordDeclarations:
         latest = _latest(versions) if versions else record
         return "" if latest.object_id == record.object_id else latest.object_id
 
-    def _targets(
-        self, record: ObjectRecord, entries: Sequence[DeclaredEntry]
-    ) -> dict[str, list[Digest]]:
-        key = record.location.key
-        folder = key.rpartition("/")[0]
-        sidecar_of = _sidecar_of(key, entries)
-        targets: dict[str, list[Digest]] = {}
-        for entry in entries:
-            target = sidecar_of or f"{folder}/{entry.path.removeprefix('./')}"
-            # Named by key, so that a corrected checksum file replaces what the first one said.
-            targets.setdefault(target, []).append(
-                Digest(entry.algorithm, entry.value, Witness.SENDER_MANIFEST, key)
-            )
-        return targets
-
     def _declare(self, bucket: str, key: str, digests: Sequence[Digest]) -> None:
         catalog = self.inspector.catalog
         declared = catalog.declare(bucket, key, digests)
-        versions = catalog.versions_of(bucket, key)
+        versions = _present(catalog.versions_of(bucket, key))
         latest = _latest(versions) if versions else None
         for version in versions:
             # The same file sent twice waits twice.
@@ -115,9 +100,9 @@ class RecordDeclarations:
     def _reconsider(self, record: ObjectRecord, declared: Declarations) -> None:
         """Act on a version of a key that arrived before its checksum file."""
         if record.state is State.AWAITING_DIGEST or _may_be_cleared(record, declared.digests):
-            # The copy in quarantine stays there, but is no longer where this object is kept.
             now = self.inspector.clock.now()
-            moved = record.moved_to(State.RECEIVED, now, finding=None, held=None)
+            # What is in quarantine is read from there: the landing copy may have expired.
+            moved = record.moved_to(State.RECEIVED, now, finding=None)
         elif record.state in (State.VERIFIED, State.PLACED) and not _was_declared(record):
             moved = self._with_late_evidence(record, declared)
         else:
@@ -133,6 +118,23 @@ class RecordDeclarations:
         return record.amended(self.inspector.clock.now(), digests=judged.digests)
 
 
+def declared_targets(
+    record: ObjectRecord, entries: Sequence[DeclaredEntry]
+) -> dict[str, list[Digest]]:
+    """Return what the lines of a checksum file declare, by the key they speak of."""
+    key = record.location.key
+    folder = key.rpartition("/")[0]
+    sidecar_of = _sidecar_of(key, entries)
+    targets: dict[str, list[Digest]] = {}
+    for entry in entries:
+        target = sidecar_of or f"{folder}/{entry.path.removeprefix('./')}"
+        # Named by key, so that a corrected checksum file replaces what the first one said.
+        targets.setdefault(target, []).append(
+            Digest(entry.algorithm, entry.value, Witness.SENDER_MANIFEST, key)
+        )
+    return targets
+
+
 def _sidecar_of(key: str, entries: Sequence[DeclaredEntry]) -> str:
     """Return the key a sidecar speaks of by its own name, '' when its line names another file.
 
@@ -145,6 +147,11 @@ def _sidecar_of(key: str, entries: Sequence[DeclaredEntry]) -> str:
     written = entries[0].path.rpartition("/")[2]
     is_reads = read_key(Zone.LANDING_GENOMICS, target).kind is Kind.FASTQ
     return target if is_reads or written in ("", target.rpartition("/")[2]) else ""
+
+
+def _present(versions: Sequence[ObjectRecord]) -> Sequence[ObjectRecord]:
+    """Return the versions a checksum file can speak of: not those their sender took back."""
+    return [version for version in versions if version.state is not State.DELETED]
 
 
 def _latest(versions: Sequence[ObjectRecord]) -> ObjectRecord:

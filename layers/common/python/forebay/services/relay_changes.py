@@ -27,9 +27,8 @@ class RelayChanges:
             Trouble: not all was written; the batch must come again.
         """
         fresh = [change for change in changes if _is_change(change)]
-        if objects := [change for change in fresh if isinstance(change, RecordedChange)]:
-            self.log.record(objects)
         if fresh:
+            self.log.record(fresh)
             self.feed.publish([_event(change) for change in fresh])
         return len(fresh)
 

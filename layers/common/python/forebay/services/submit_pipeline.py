@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from forebay.domain.conflicts import identity_of
 from forebay.domain.integrity import Algorithm
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.runs import ENDED, PipelineRun, RunState, run_id
 from forebay.domain.states import State
 from forebay.errors import ObjectMissingError
-from forebay.services.inspect_genomics import READS_NAMESPACE, reads_claim
 from forebay.services.ports import Catalog, Clock, Pipelines
 
 MATES: Final = ("R1", "R2")
@@ -42,13 +42,11 @@ class SubmitPipeline:
                                          │                 │
                             crash: same id again      crash: same name again
         """
-        record = self.catalog.get(object_id)
-        if record is None:
-            raise ObjectMissingError(f"object {object_id} is not in the catalog")
-        pair = self._pair(record)
+        planner = RunPlanner(self.catalog, self.clock, self.pipeline)
+        pair = planner.pair_of(object_id)
         if pair is None:
             return None
-        run = self.catalog.open_run(self._run(pair))
+        run = self.catalog.open_run(planner.run_over(pair))
         if run.state in ENDED or run.state is RunState.SUBMITTED:
             return run
         return self._start(run, pair)
@@ -62,12 +60,25 @@ class SubmitPipeline:
         self.catalog.move_run(run, after)
         return after
 
-    def _pair(self, record: ObjectRecord) -> Mapping[str, ObjectRecord] | None:
+
+@dataclass(frozen=True, slots=True)
+class RunPlanner:
+    """Which run a placed read file completes; reads only."""
+
+    catalog: Catalog
+    clock: Clock
+    pipeline: PairedReadsPipeline
+
+    def pair_of(self, object_id: str) -> Mapping[str, ObjectRecord] | None:
+        """Return the placed mates by `R1` and `R2`, None while the pair is incomplete."""
+        record = self.catalog.get(object_id)
+        if record is None:
+            raise ObjectMissingError(f"object {object_id} is not in the catalog")
         if record.state is not State.PLACED or record.metadata.get("mate") not in MATES:
             return None
-        claim = reads_claim(record)
-        holders = self.catalog.holders(READS_NAMESPACE, claim.group)
-        place = claim.value.rpartition("#")[0]
+        identity = identity_of(record)
+        holders = self.catalog.holders(identity.namespace, identity.group)
+        place = identity.value.rpartition("#")[0]
         pair: dict[str, ObjectRecord] = {}
         for mate in MATES:
             holder = holders.get(f"{place}#{mate}", "")
@@ -77,7 +88,8 @@ class SubmitPipeline:
             pair[mate] = found
         return pair
 
-    def _run(self, pair: Mapping[str, ObjectRecord]) -> PipelineRun:
+    def run_over(self, pair: Mapping[str, ObjectRecord]) -> PipelineRun:
+        """Return the run over a pair as it would be claimed first."""
         first = pair["R1"]
         digests = [(mate, record.digest(Algorithm.SHA256)) for mate, record in pair.items()]
         identity = run_id(self.pipeline.name, self.pipeline.version, digests)

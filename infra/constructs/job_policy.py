@@ -1,0 +1,164 @@
+"""What people may do, a managed policy for each of their jobs."""
+
+from aws_cdk import Aws, aws_iam, aws_lambda
+from constructs import Construct
+
+from forebay.names import FOLDERS, INDEX_BY_GROUP, INDEX_BY_STATE, LANDING_ZONES, Step, Zone
+from infra.checks import acknowledge_keys
+from infra.constructs.replication import allow_archive, archive_arn
+from infra.constructs.zone_bucket import allow_objects
+from infra.foundation import Foundation
+from infra.settings import Settings
+from infra.steps import STEPS, Queue, Stream, function_arn, queue_arn
+
+__all__ = ["JobPolicies"]
+
+_READ = ("s3:GetObject", "s3:GetObjectVersion")
+_READ_TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")
+_REPAIR = ("s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectVersionTagging")
+_STORED = (*LANDING_ZONES, *FOLDERS, Zone.QUARANTINE)
+
+
+class JobPolicies(Construct):
+    """Managed policies, to attach to the roles that operators and stewards sign in with.
+
+    | policy `{prefix}-…` | for |
+    |---|---|
+    | `look` | what all commands need, and all that `status`, `find`, `show`, `logs`, |
+    | | `conflicts list`, `dead-letters list` need |
+    | `decide` | `conflicts decide`, `release` |
+    | `replay` | `dead-letters preview`, `replay`, `resolve` |
+    | `repair` | `reconcile`, with `--apply` |
+    | `rebuild` | `rebuild`, of a catalog that was lost |
+    | `receipts` | `receipt get` |
+
+    The others add to `look`. None of them deletes an object, or reads a patient's key.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        settings: Settings,
+        base: Foundation,
+        *,
+        receipts: aws_lambda.IFunction,
+    ) -> None:
+        super().__init__(scope, "Jobs")
+        self._settings = settings
+        self._base = base
+        self._look()
+        self._decide()
+        self._replay()
+        self._repair()
+        self._rebuild()
+        self._receipts(receipts)
+
+    def _policy(self, job: str, purpose: str) -> aws_iam.ManagedPolicy:
+        return aws_iam.ManagedPolicy(
+            self,
+            job.capitalize(),
+            managed_policy_name=f"{self._settings.prefix}-{job}",
+            description=f"Forebay: {purpose}.",
+        )
+
+    def _look(self) -> None:
+        policy = self._policy("look", "see what there is and how it stands")
+        self._base.catalog.allow(policy, "BatchGetItem", "GetItem", "Query")
+        self._base.catalog.allow_index(policy, INDEX_BY_STATE, INDEX_BY_GROUP)
+        self._base.history.allow(policy, "BatchGetItem", "GetItem", "Query")
+        for zone in _STORED:
+            allow_objects(policy, *_READ_TAGS, keys=f"{self._base.zones[zone].arn}/*")
+        prefix = self._settings.prefix
+        for service, actions, name in (
+            ("cloudformation", ("DescribeStacks",), f"stack/{prefix}-*"),
+            ("logs", ("FilterLogEvents",), f"log-group:/aws/lambda/{prefix}-*"),
+            ("logs", ("FilterLogEvents",), f"log-group:/aws/vendedlogs/states/{prefix}-*"),
+            ("sqs", ("GetQueueAttributes",), f"{prefix}-*"),
+        ):
+            named = f"arn:{Aws.PARTITION}:{service}:{Aws.REGION}:{Aws.ACCOUNT_ID}:{name}"
+            policy.add_statements(
+                aws_iam.PolicyStatement(
+                    actions=[f"{service}:{action}" for action in actions], resources=[named]
+                )
+            )
+            acknowledge_keys(policy, named, "All of this deployment, and nothing else.")
+
+    def _decide(self) -> None:
+        policy = self._policy("decide", "decide about conflicts and release what is quarantined")
+        self._base.catalog.allow(policy, "GetItem", "UpdateItem")
+
+    def _replay(self) -> None:
+        policy = self._policy("replay", "look into dead letters, replay and resolve them")
+        self._base.catalog.allow(policy, "GetItem", "PutItem", "UpdateItem")
+        ledger = self._base.zones[Zone.LEDGER]
+        ledger.allow(policy, *_READ, under="dead-letters/*")
+        ledger.allow(policy, "s3:PutObject", under="replays/*")
+        for zone in LANDING_ZONES:  # a preview asks whether the landing version is settled
+            self._base.zones[zone].allow(policy, *_READ)
+        self._send(
+            policy, *(step for step, spec in STEPS.items() if isinstance(spec.trigger, Queue))
+        )
+        for step, spec in STEPS.items():
+            if isinstance(spec.trigger, Queue | Stream):
+                arn = function_arn(self._settings, step)
+                policy.add_statements(
+                    aws_iam.PolicyStatement(
+                        actions=["lambda:InvokeFunction"], resources=[arn, f"{arn}:*"]
+                    )
+                )
+                acknowledge_keys(policy, f"{arn}:*", "A replay may name any version of a step.")
+
+    def _repair(self) -> None:
+        policy = self._policy("repair", "compare storage and catalog, and repair")
+        for zone in _STORED:
+            self._base.zones[zone].allow(
+                policy, *_READ, *_READ_TAGS, *_REPAIR, "s3:AbortMultipartUpload"
+            )
+            self._base.zones[zone].allow_listing(policy, versions=True, uploads=True)
+        if self._settings.replica_region:
+            allow_archive(policy, self._settings, *_READ, *_READ_TAGS)
+            allow_objects(
+                policy,
+                "s3:GetObjectRetention",
+                "s3:PutObjectRetention",
+                keys=f"{archive_arn(self._settings)}/*",
+            )
+        self._base.catalog.allow(policy, "UpdateItem")
+        self._base.zones[Zone.LEDGER].allow(policy, "s3:PutObject", under="reconciliation/*")
+        self._send(policy, Step.REGISTER_OBJECT, Step.PLACE_OBJECT, Step.SUBMIT_PIPELINE)
+
+    def _rebuild(self) -> None:
+        policy = self._policy("rebuild", "rebuild the catalog from storage and ledger")
+        ledger = self._base.zones[Zone.LEDGER]
+        ledger.allow(policy, *_READ, under="changes/*")
+        ledger.allow_listing(policy)
+        for zone in _STORED:
+            self._base.zones[zone].allow(policy, *_READ)
+            self._base.zones[zone].allow_listing(policy, versions=True)
+        for table in (self._base.catalog, self._base.history):
+            table.allow(policy, "BatchWriteItem", "PutItem", "Query", "UpdateItem")
+        policy.add_statements(
+            aws_iam.PolicyStatement(
+                actions=["kms:GenerateMac"], resources=[self._base.subject_key.key_arn]
+            )
+        )
+
+    def _receipts(self, function: aws_lambda.IFunction) -> None:
+        policy = self._policy("receipts", "get receipts, and the key they are verified with")
+        policy.add_statements(
+            aws_iam.PolicyStatement(
+                actions=["lambda:InvokeFunction"], resources=[function.function_arn]
+            ),
+            aws_iam.PolicyStatement(
+                actions=["kms:GetPublicKey"], resources=[self._base.receipt_key.key_arn]
+            ),
+        )
+        self._base.zones[Zone.LEDGER].allow(policy, *_READ, under="receipts/*")
+
+    def _send(self, policy: aws_iam.ManagedPolicy, *steps: Step) -> None:
+        policy.add_statements(
+            aws_iam.PolicyStatement(
+                actions=["sqs:SendMessage"],
+                resources=[queue_arn(self._settings, step) for step in steps],
+            )
+        )

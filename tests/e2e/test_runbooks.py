@@ -1,0 +1,125 @@
+"""Every command of every runbook page runs, in the situation that the page is for."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from forebay.domain.runs import RunState
+from forebay.domain.states import State
+from forebay.names import Step
+from forebay_cli import stack_outputs
+from tests.e2e.cloud import FOREBAY, Cloud
+from tests.e2e.samples import write_instances, write_pair
+from tests.e2e.trouble import impatient
+
+RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
+PAGES = sorted(path for path in RUNBOOKS.glob("*.md") if path.name != "README.md")
+SITE = "runbooks"
+CONFLICTS = ("conflict", "other-conflict", "third-conflict")
+
+_BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_PLACEHOLDER = re.compile(r"<([a-z][a-z -]*)>")
+_EXITS = re.compile(r"\s+#\s*(\d(?:(?:,| or) \d)*)\b.*$")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line of a page, and the exit codes that the page allows: 0 unless it says others."""
+
+    line: str
+    exits: frozenset[int]
+
+    def arguments(self, meant: Mapping[str, str]) -> list[str]:
+        said = _PLACEHOLDER.sub(lambda found: meant[found[1].replace(" ", "-")], self.line)
+        program, *arguments = shlex.split(said)
+        assert program == "forebay", self.line
+        return arguments
+
+
+def commands(page: Path) -> Iterator[Command]:
+    """Yield what a page tells its reader to type, in its order."""
+    for block in _BLOCK.findall(page.read_text("utf-8")):
+        for line in block.splitlines():
+            if line.startswith("$ forebay"):
+                exits = _EXITS.search(line)
+                codes = re.findall(r"\d", exits[1]) if exits else ["0"]
+                yield Command(_EXITS.sub("", line)[2:], frozenset(map(int, codes)))
+
+
+@pytest.fixture(scope="module")
+def meant(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A deployment in all the trouble that the pages speak of, and what its things are called."""
+    folder = tmp_path_factory.mktemp("runbooks")
+    files, others, bad = folder / "files", folder / "others", folder / "bad"
+    write_instances(files, 5)
+    write_pair(files / "reads", "RUNB01", reads=200)
+    sent = cloud.forebay("upload", str(files), "--site", SITE)
+    cloud.settle(SITE, {"PLACED": 9})
+    cloud.until(
+        lambda: [r.state for r in cloud.reader.runs_of_sample("RUNB01")] == [RunState.SUCCEEDED]
+    )
+    others.mkdir()
+    for path in sorted(files.glob("*.dcm"))[: len(CONFLICTS)]:
+        changed = bytearray(path.read_bytes())
+        changed[-1] ^= 0xFF
+        (others / path.name).write_bytes(changed)
+    bad.mkdir()
+    (bad / "cut.dcm").write_bytes((files / "0000.dcm").read_bytes()[:3000])
+    cloud.forebay("upload", str(others), "--site", SITE)
+    cloud.forebay("upload", str(bad), "--site", SITE)
+    cloud.settle(SITE, {"PLACED": 9, "CONFLICT": len(CONFLICTS), "QUARANTINED": 1})
+    cloud.until(lambda: all(r.held for r in cloud.records(SITE, State.CONFLICT)))
+    cloud.until(lambda: all(r.held for r in cloud.records(SITE, State.QUARANTINED)))
+    conflicts = (record.object_id for record in cloud.records(SITE, State.CONFLICT))
+    return {
+        **dict(zip(CONFLICTS, conflicts, strict=True)),
+        "batch": sent["upload_batches"][0],
+        "folder": str(files),
+        "object-id": cloud.records(SITE, State.PLACED)[0].object_id,
+        "pipeline-run": cloud.reader.runs_of_sample("RUNB01")[0].run_id,
+        "quarantined": cloud.records(SITE, State.QUARANTINED)[0].object_id,
+        "site": SITE,
+        **_dead_letter(cloud),
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run(
+    cloud: Cloud, meant: dict[str, str], page: Path, tmp_path: Path
+) -> None:
+    for command in commands(page):
+        done = subprocess.run(
+            [FOREBAY, *command.arguments(meant)],
+            cwd=tmp_path,
+            env=os.environ | {"FOREBAY_HOME": str(cloud.home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = f"{command.line}: {done.returncode}\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
+        assert done.returncode in command.exits, said
+
+
+def test_every_page_tells_what_to_type_first() -> None:
+    assert PAGES
+    for page in PAGES:
+        assert list(commands(page)), page.name
+
+
+def _dead_letter(cloud: Cloud) -> dict[str, str]:
+    queue = cloud.deployment.by_step(stack_outputs.QUEUE)[Step.SUBMIT_PIPELINE]
+    body = json.dumps({"runbook": "poison"})
+    with impatient(cloud, Step.SUBMIT_PIPELINE):
+        cloud.deployment.account.sqs.send_message(QueueUrl=queue, MessageBody=body)
+        listed = ("dead-letters", "list", "--step", Step.SUBMIT_PIPELINE.value)
+        cloud.until(lambda: bool(cloud.forebay(*listed)["causes"]))
+    [cause] = cloud.forebay(*listed)["causes"]
+    shown = cloud.forebay("dead-letters", "show", cause["signature"])
+    return {"signature": cause["signature"], "letter-id": shown["letters"][0]["letter_id"]}

@@ -1,0 +1,197 @@
+"""What the flow loses is found: dead letters, lost messages, drift; and what is kept is proved."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forebay import names
+from forebay.adapters import keys
+from forebay.adapters.catalog import DynamoCatalog
+from forebay.adapters.items import object_item
+from forebay.domain.objects import ObjectRecord
+from forebay.domain.states import State
+from forebay.names import QUEUE_STEPS, Step, Zone
+from forebay_cli import stack_outputs
+from tests.e2e.cloud import Cloud
+from tests.e2e.samples import write_instances
+from tests.e2e.trouble import POISON, impatient, not_listening, without
+
+
+@pytest.fixture
+def functions(cloud: Cloud) -> Any:
+    account = cloud.deployment.account
+    return account._session.client("lambda", **account._settings)
+
+
+def test_poison_in_every_queue_ends_as_one_line_of_dead_letters_each(cloud: Cloud) -> None:
+    with impatient(cloud, *QUEUE_STEPS):
+        queues = cloud.deployment.by_step(stack_outputs.QUEUE)
+        for step in QUEUE_STEPS:
+            for body in POISON:
+                cloud.deployment.account.sqs.send_message(QueueUrl=queues[step], MessageBody=body)
+        wanted = {step.value: len(POISON) for step in QUEUE_STEPS}
+        cloud.until(lambda: _open(cloud) == wanted, lambda: str(_open(cloud)))
+    causes = cloud.forebay("dead-letters", "list")["causes"]
+    assert len(causes) == len(QUEUE_STEPS)
+    assert {cause["error"] for cause in causes} == {"MessageError"}
+    for cause in causes:
+        which = ("--signature", cause["signature"])
+        cloud.forebay("dead-letters", "resolve", *which, "--note", "nobody's", "--yes")
+    assert _open(cloud) == {}
+    assert _waiting_in_dead_letter_queues(cloud) == 0
+
+
+def test_what_a_bad_deployment_gave_up_on_is_replayed_after_the_fix(
+    cloud: Cloud, functions: Any, tmp_path: Path
+) -> None:
+    site, step = "replayed", Step.PLACE_OBJECT
+    write_instances(tmp_path, 3)
+    name = cloud.deployment.by_step(stack_outputs.FUNCTION)[step]
+    with impatient(cloud, step):
+        with without(functions, name, names.ENV_TABLE):
+            cloud.forebay("upload", str(tmp_path), "--site", site)
+            cloud.until(lambda: _open(cloud) == {step.value: 3}, lambda: str(_open(cloud)))
+        assert cloud.counts(site) == {"VERIFIED": 3}
+        [cause] = cloud.forebay("dead-letters", "list")["causes"]
+        which = ("--signature", cause["signature"])
+        would = cloud.forebay("dead-letters", "preview", *which)["counts"]
+        assert would["WOULD_ACT"] == 3
+        cloud.forebay("dead-letters", "replay", *which, "--yes")
+        cloud.settle(site, {"PLACED": 3})
+    cloud.forebay("dead-letters", "resolve", *which, "--done", "--yes")
+    assert _open(cloud) == {}
+
+
+def test_an_object_whose_message_was_lost_is_handed_to_its_step_again(
+    cloud: Cloud, functions: Any, tmp_path: Path
+) -> None:
+    site = "swept"
+    write_instances(tmp_path, 1)
+    deployment = cloud.deployment
+    queue = deployment.by_step(stack_outputs.QUEUE)[Step.PLACE_OBJECT]
+    with not_listening(functions, deployment.by_step(stack_outputs.FUNCTION)[Step.PLACE_OBJECT]):
+        cloud.forebay("upload", str(tmp_path), "--site", site)
+        cloud.until(lambda: cloud.counts(site) == {"VERIFIED": 1} and _waiting(cloud, queue) == 1)
+        deployment.account.sqs.purge_queue(QueueUrl=queue)
+    [record] = cloud.records(site, State.VERIFIED)
+    _age(cloud, record, timedelta(hours=1))
+
+    swept = _invoke(functions, cloud, Step.SWEEP_DEADLINES, {})
+    assert swept["redriven"] >= 1
+    cloud.settle(site, {"PLACED": 1})
+    [placed] = cloud.records(site, State.PLACED)
+    assert placed.redrives == 0, "counted per state"
+
+
+def test_a_lost_tag_is_found_repaired_and_then_no_longer_found(
+    cloud: Cloud, functions: Any, tmp_path: Path
+) -> None:
+    site = "drifted"
+    write_instances(tmp_path, 2)
+    cloud.forebay("upload", str(tmp_path), "--site", site)
+    cloud.settle(site, {"PLACED": 2})
+    copy = cloud.records(site, State.PLACED)[0].placed
+    assert copy is not None
+    address = {"Bucket": copy.bucket, "Key": copy.key, "VersionId": copy.version_id}
+    s3 = cloud.deployment.account.s3
+    tags = s3.get_object_tagging(**address)["TagSet"]  # type: ignore[arg-type]
+    s3.delete_object_tagging(**address)
+
+    _invoke(functions, cloud, Step.RECONCILE_STORAGE, {"zone": Zone.CLINICAL.value})
+    only = ("--zone", Zone.CLINICAL.value, "--site", site)
+    assert copy.version_id in json.dumps(cloud.forebay("reconcile", *only, expect=1))
+    cloud.forebay("reconcile", *only, "--apply", "--yes")
+    cloud.forebay("reconcile", *only)
+    repaired = s3.get_object_tagging(**address)["TagSet"]  # type: ignore[arg-type]
+    assert sorted(t["Key"] for t in repaired) == sorted(t["Key"] for t in tags)
+
+
+def test_stored_bytes_are_read_again_and_their_date_is_recorded(
+    cloud: Cloud, functions: Any, tmp_path: Path
+) -> None:
+    site = "reread"
+    write_instances(tmp_path, 2)
+    cloud.forebay("upload", str(tmp_path), "--site", site)
+    cloud.settle(site, {"PLACED": 2})
+    since = datetime.now(UTC)
+    metrics = _invoke(functions, cloud, Step.RECHECK_OBJECTS, {})
+    assert metrics["Differences"] == metrics["RecheckFailures"] == 0
+    cloud.until(lambda: all(_reread_since(r, since) for r in cloud.records(site, State.PLACED)))
+
+
+def test_a_receipt_is_verified_offline_with_the_public_key(cloud: Cloud, tmp_path: Path) -> None:
+    site, files = "receipted", tmp_path / "files"
+    write_instances(files, 3)
+    sent = cloud.forebay("upload", str(files), "--site", site)
+    cloud.settle(site, {"PLACED": 3})
+    receipt, key = tmp_path / "receipt.json", tmp_path / "key.pem"
+    [batch] = sent["upload_batches"]
+    cloud.forebay("receipt", "get", batch, "--site", site, "--output", str(receipt))
+    cloud.forebay("receipt", "key", "--output", str(key))
+    covered = ("--key", str(key), "--files", str(files))
+    cloud.forebay("receipt", "verify", str(receipt), *covered)
+    changed = next(files.iterdir())
+    changed.write_bytes(changed.read_bytes()[:-1] + b"x")
+    cloud.forebay("receipt", "verify", str(receipt), *covered, expect=1)
+
+
+def _open(cloud: Cloud) -> dict[str, int]:
+    """Return how many letters of each step are open."""
+    causes = cloud.forebay("dead-letters", "list")["causes"]
+    return {cause["step"]: cause["letters"]["OPEN"] for cause in causes}
+
+
+def _waiting_in_dead_letter_queues(cloud: Cloud) -> int:
+    urls = cloud.deployment.by_step(stack_outputs.DEAD_LETTERS).values()
+    return sum(_waiting(cloud, url) for url in urls)
+
+
+def _invoke(functions: Any, cloud: Cloud, step: Step, event: Any) -> Any:
+    """Call a scheduled function as its schedule would, and wait."""
+    name = cloud.deployment.by_step(stack_outputs.FUNCTION)[step]
+    answer = functions.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    payload = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, payload
+    return payload
+
+
+def _waiting(cloud: Cloud, url: str) -> int:
+    attributes = cloud.deployment.account.sqs.get_queue_attributes(
+        QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+    )["Attributes"]
+    return int(attributes["ApproximateNumberOfMessages"])
+
+
+def _age(cloud: Cloud, record: ObjectRecord, by: timedelta) -> None:
+    """Let an object have been in its state for longer: nobody waits half an hour for a test."""
+    catalog = DynamoCatalog(
+        cloud.deployment.account.dynamodb, cloud.deployment.output(stack_outputs.TABLE)
+    )
+    now = catalog.get(record.object_id)
+    assert now is not None
+    older = now.__class__(
+        **{
+            **{name: getattr(now, name) for name in now.__slots__},
+            "state_since": now.state_since - by,
+            "amended_at": None,
+        }
+    )
+    item = object_item(older)
+    pk, sk = keys.object_key(record.object_id)
+    cloud.deployment.account.dynamodb.update_item(
+        TableName=cloud.deployment.output(stack_outputs.TABLE),
+        Key={"pk": {"S": pk}, "sk": {"S": sk}},
+        UpdateExpression="SET state_since = :since, state_sk = :state, due_sk = :due",
+        ExpressionAttributeValues={
+            ":since": item["state_since"],
+            ":state": item["state_sk"],
+            ":due": item["due_sk"],
+        },
+    )
+
+
+def _reread_since(record: ObjectRecord, since: datetime) -> bool:
+    return record.rechecked_at is not None and record.rechecked_at >= since

@@ -1,0 +1,55 @@
+"""Ways to make trouble in a deployment, and to end it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from forebay.names import Step
+from forebay_cli import stack_outputs
+from tests.e2e.cloud import Cloud
+
+POISON = ('{"poison": 1}', '{"poison": 2}')
+"""Messages that no step can read."""
+
+
+@contextmanager
+def impatient(cloud: Cloud, *steps: Step) -> Iterator[None]:
+    """Have failed messages come again after a second, not after the local half minute."""
+    sqs = cloud.deployment.account.sqs
+    urls = [cloud.deployment.by_step(stack_outputs.QUEUE)[step] for step in steps]
+    before = {
+        url: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
+        for url in urls
+    }
+    try:
+        for url in urls:
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
+        yield
+    finally:
+        for url, answer in before.items():
+            usual = answer["Attributes"]["VisibilityTimeout"]
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": usual})
+
+
+@contextmanager
+def without(functions: Any, name: str, variable: str) -> Iterator[None]:
+    """Deploy a function badly for a while: a variable is missing from its environment."""
+    right = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    wrong = {key: value for key, value in right.items() if key != variable}
+    assert wrong != right
+    try:
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": wrong})
+        yield
+    finally:
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": right})
+
+
+@contextmanager
+def not_listening(functions: Any, name: str) -> Iterator[None]:
+    """Turn a function's event source off for a while."""
+    [source] = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
+    try:
+        yield
+    finally:
+        functions.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
