@@ -4,9 +4,9 @@
 |---|---|
 | `settings` | what a deployer may choose, from CDK context and `FOREBAY_*` variables |
 | `steps` | every function at one glance: trigger, memory, timeout, batch, concurrency, layers |
+| `runbooks` | the pages that alarms name |
 | `deployment` | which stacks, on what each stands |
-| `deployment` | which stacks, on what each stands |
-| `stacks/` | composition: storage, catalog, operations, ingest (and archive, in a second region) |
+| `stacks/` | composition: storage, catalog, operations, ingest, upkeep (and archive, elsewhere) |
 | `constructs/` | house defaults, one construct per file |
 | `bundling` | builds Lambda layers without Docker, byte for byte reproducible |
 | `policy` | compiles `policies/*.yaml` to what the `policy` layer carries |
@@ -35,6 +35,11 @@ What MiniStack (1.5) does otherwise, with what follows from it:
 - It takes and ignores a bucket's encryption, lifecycle, Object Lock and access log, a table's
   recovery and encryption, and reserved concurrency, when CloudFormation sets them. `tests/infra`
   asserts them on the templates; grants on the keys are never exercised locally.
+- It starts a scheduled function once and does not look at whether it failed: retries and failure
+  queues of schedules are only asserted on the templates. `rate()` and `cron()` do fire.
+- It makes no event archives and writes no inventories: both are left out.
+- It asks for `sqs:SendMessageBatch` where AWS asks for `sqs:SendMessage`, and refuses a grant of
+  `kms:Sign` that has conditions on the algorithm: `upkeep` says so where it grants them.
 - A function's concurrent invocations are processes: locally two at most (`infra.steps`).
 - A stream's partial failures, retry count and bisecting are not looked at: only an exception makes
   a batch come again, until its age is out.

@@ -1,16 +1,25 @@
 """DynamoChangeLog: history, search entries and ledger, the same however often they are written."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from forebay.adapters.catalog import DynamoCatalog
-from forebay.adapters.change_log import DynamoChangeLog
-from forebay.domain.objects import Kind, ObjectRecord
+from forebay.adapters.change_log import DynamoChangeLog, ledger_line
+from forebay.adapters.ledger import read_line
+from forebay.domain.objects import Choice, Decision, Kind, ObjectRecord
 from forebay.domain.states import State
-from forebay.services.ports import RecordedChange
+from forebay.services.ports import RecordedChange, RecordedRun
 from tests.adapters.conftest import Cloud, calls_of
-from tests.unit.fakes import NOON, any_finding, any_instance, any_location, any_record
+from tests.unit.fakes import (
+    NOON,
+    any_digest,
+    any_finding,
+    any_instance,
+    any_location,
+    any_record,
+    any_run,
+)
 
 MARKER = "Xq7Zk"
 
@@ -157,3 +166,59 @@ def test_objects_are_found_by_the_copies_they_have_or_had(
     assert set(found) == {before.object_id, other.object_id}
     assert catalog.objects_copied_to(copy.bucket, "NOT_DICOM/x") == (held.object_id,)
     assert catalog.objects_copied_to(copy.bucket, "elsewhere") == ()
+
+
+def test_whole_record_but_the_person_can_be_read_from_its_line() -> None:
+    record = any_record(
+        state=State.QUARANTINED,
+        version=4,
+        amended_at=NOON.replace(hour=13),
+        etag="e",
+        sequencer="0A",
+        composite_checksum="crc32:x-2",
+        source_system="pacs",
+        digests=(any_digest(),),
+        finding=any_finding(),
+        warnings=(any_finding(position="byte 7"),),
+        original_id="original",
+        object_class="clinical-hot",
+        class_rule="rule",
+        retention_class="ten-years",
+        consent_state="given",
+        upload_batch="b1",
+        decision=Decision(Choice.KEEP, "arn:me", NOON, "why"),
+        redrives=2,
+        rechecked_at=NOON,
+        placed=any_location(bucket="clinical"),
+        held=any_location(bucket="quarantine"),
+        parents=("parent",),
+        pipeline_run_id="run",
+        metadata={"Modality": "CT", "ratio": 0.5, "nested": {"list": [1, "two"]}},
+    )
+    person: dict[str, Any] = {
+        "subject": {"PatientID": MARKER},
+        "subject_tokens": {"PatientID": "token"},
+    }
+    empty = any_record()
+    missing = [f.name for f in fields(record) if getattr(record, f.name) == getattr(empty, f.name)]
+    always_the_same = {"kind", "site", "state_since", "arrived_at", "size_bytes", "duplicate_count"}
+    assert set(missing) == {*always_the_same, "subject", "subject_tokens"}
+
+    change = RecordedChange(record, replace(record, **person))
+    line = read_line(json.dumps(ledger_line(change)))
+
+    assert line.after == record
+    assert line.previous_state == "QUARANTINED"
+    assert line.subject_keywords == ("PatientID",)
+
+
+def test_pipeline_runs_are_in_the_ledger_and_not_in_the_history(
+    cloud: Cloud, change_log: DynamoChangeLog
+) -> None:
+    run = any_run(inputs={"R1": "a"}, payload={"reads": {"R1": {"key": "k"}}})
+
+    change_log.record([RecordedRun(None, run)])
+
+    ((line,),) = ledger(cloud, change_log).values()
+    assert read_line(json.dumps(line)).after == run
+    assert rows(cloud, change_log.history_table) == []

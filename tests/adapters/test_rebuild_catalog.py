@@ -11,7 +11,7 @@ from forebay.adapters.items import TOLD_VERSION
 from forebay.adapters.ledger import S3Ledger
 from forebay.adapters.rebuilding import DynamoLostTables
 from forebay.domain.integrity import Algorithm
-from forebay.domain.objects import Kind
+from forebay.domain.objects import Choice, Kind
 from forebay.domain.runs import RunState
 from forebay.domain.states import State
 from forebay.events import PipelineFinished
@@ -31,7 +31,11 @@ from tests.unit.fakes import (
     parse_dicom,
 )
 
-UIDS = {"sop_instance_uid": "2.25.3", "study_instance_uid": "2.25.1", "series_instance_uid": "2.25"}
+UIDS: dict[str, Any] = {
+    "sop_instance_uid": "2.25.3",
+    "study_instance_uid": "2.25.1",
+    "series_instance_uid": "2.25",
+}
 PERSON = {"PatientID": "Xq7Zk", "AccessionNumber": "A1"}
 
 
@@ -202,6 +206,26 @@ def test_lines_of_another_shape_are_counted_and_left(world: MotoWorld) -> None:
 
     assert rebuilt.counts["unreadable lines"] == 2
     assert world.state(made) is State.PLACED
+
+
+@pytest.mark.parametrize("choice", [Choice.KEEP_BOTH, Choice.REPLACE, Choice.KEEP])
+def test_decided_conflicts_are_rebuilt(world: MotoWorld, choice: Choice) -> None:
+    body = any_dicom_body(**UIDS, subject=PERSON)
+    world.image(body, "site-a/a")
+    world.run()
+    other = world.image(body + b"!", "site-a/other")
+    world.run()
+    world.decide(other, choice, by="arn:steward", note="looked at both")
+    world.run()
+    world.image(body + b"!", "site-a/other-again")
+    world.run()
+    before = world.items()
+    world.new_tables()
+
+    rebuild(world)
+
+    for was, now in zip(before, world.items(), strict=True):
+        assert_same(was, now)
 
 
 def test_runs_are_rebuilt_from_the_ledger(world: MotoWorld) -> None:

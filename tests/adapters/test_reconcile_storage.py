@@ -1,6 +1,6 @@
 """Reconciliation over the real adapters: found, repaired, and clean, in DynamoDB and S3."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -19,9 +19,11 @@ from tests.adapters.moto_world import MotoWorld
 from tests.adapters.test_rebuild_catalog import mixed_flow
 from tests.unit.fakes import BUCKETS, FakeQueues, any_dicom_body, any_reads_body
 
-ZONES = {zone: name for zone, name in BUCKETS.items() if zone is not Zone.ARCHIVE}
+ZONES: Mapping[Zone, str] = {
+    zone: name for zone, name in BUCKETS.items() if zone is not Zone.ARCHIVE
+}
 # The clock of the World stands in the past of moto's: nothing is too young.
-NOW = {"grace_s": -(10**9)}
+NOW: dict[str, Any] = {"grace_s": -(10**9)}
 
 
 @pytest.fixture

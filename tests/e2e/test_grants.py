@@ -22,6 +22,15 @@ READERS_OF_LANDING_IMAGING = {
 }
 WRITERS_OF_RECORDS = {Step.INSPECT_DICOM, Step.INSPECT_GENOMICS, Step.PLACE_OBJECT}
 
+READERS_OF_QUARANTINE = {
+    Step.REGISTER_OBJECT,
+    Step.INSPECT_DICOM,
+    Step.INSPECT_GENOMICS,
+    Step.PLACE_OBJECT,
+    Step.RECONCILE_STORAGE,
+}
+HOLDERS_OF_LEASES = {Step.INSPECT_GENOMICS, Step.PLACE_OBJECT, Step.SWEEP_DEADLINES}
+
 Act = Callable[[Any, Any], Any]
 """(client maker, deployment) → call."""
 
@@ -41,7 +50,7 @@ ACTIONS: dict[str, tuple[Act, set[Step]]] = {
     "delete from the ledger": (_s3("delete_object", Zone.LEDGER), set()),
     "write into clinical": (
         _s3("put_object", Zone.CLINICAL, "dicom/probe", Body=b"x"),
-        {Step.PLACE_OBJECT},
+        {Step.PLACE_OBJECT, Step.RECHECK_OBJECTS},
     ),
     "write beside the instances": (_s3("put_object", Zone.CLINICAL, Body=b"x"), set()),
     "write into research": (_s3("put_object", Zone.RESEARCH, Body=b"x"), set()),
@@ -55,9 +64,9 @@ ACTIONS: dict[str, tuple[Act, set[Step]]] = {
         {Step.RUN_READ_QC},
     ),
     "upload as a site": (_s3("put_object", Zone.LANDING_GENOMICS, Body=b"x"), set()),
-    "read quarantine": (_s3("get_object", Zone.QUARANTINE), {Step.PLACE_OBJECT}),
+    "read quarantine": (_s3("get_object", Zone.QUARANTINE), READERS_OF_QUARANTINE),
     "read the ledger": (_s3("get_object", Zone.LEDGER), set()),
-    "delete a record": (_table("delete_item", Key=ITEM_KEY), set()),
+    "delete an item": (_table("delete_item", Key=ITEM_KEY), HOLDERS_OF_LEASES),
     "scan the catalog": (_table("scan"), set()),
     "delete history": (_table("delete_item", stack_outputs.HISTORY_TABLE, Key=ITEM_KEY), set()),
     "drop the catalog": (_table("delete_table"), set()),
@@ -70,6 +79,23 @@ ACTIONS: dict[str, tuple[Act, set[Step]]] = {
             KeyId=d.output(stack_outputs.SUBJECT_KEY), MacAlgorithm="HMAC_SHA_256", Message=b"x"
         ),
         {Step.INSPECT_DICOM},
+    ),
+    "sign": (
+        lambda client, d: client("kms").sign(
+            KeyId=d.output(stack_outputs.RECEIPT_KEY),
+            Message=bytes(32),
+            MessageType="DIGEST",
+            SigningAlgorithm="ECDSA_SHA_256",
+        ),
+        {Step.ISSUE_RECEIPT},
+    ),
+    "write a dead letter": (
+        _s3("put_object", Zone.LEDGER, "dead-letters/probe", Body=b"x"),
+        {Step.ARCHIVE_DEAD_LETTERS},
+    ),
+    "write a receipt": (
+        _s3("put_object", Zone.LEDGER, "receipts/probe", Body=b"x"),
+        {Step.ISSUE_RECEIPT},
     ),
     "publish events": (
         lambda client, d: client("events").put_events(
@@ -88,7 +114,7 @@ ACTIONS: dict[str, tuple[Act, set[Step]]] = {
         lambda client, d: client("sqs").send_message(
             QueueUrl=d.by_step(stack_outputs.QUEUE)[Step.PLACE_OBJECT], MessageBody="{}"
         ),
-        set(),
+        {Step.SWEEP_DEADLINES},
     ),
     "invoke a function": (
         lambda client, d: client("lambda").invoke(

@@ -19,7 +19,7 @@ from tests.e2e.cloud import FOREBAY, Cloud
 from tests.e2e.samples import write_instances, write_pair
 from tests.e2e.trouble import impatient
 
-RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
+RUNBOOKS = Path(__file__).resolve().parents[2] / "docs" / "runbooks"
 PAGES = sorted(path for path in RUNBOOKS.glob("*.md") if path.name != "README.md")
 SITE = "runbooks"
 CONFLICTS = ("conflict", "other-conflict", "third-conflict")
@@ -57,7 +57,7 @@ def commands(page: Path) -> Iterator[Command]:
 def meant(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A deployment in all the trouble that the pages speak of, and what its things are called."""
     folder = tmp_path_factory.mktemp("runbooks")
-    files, others, bad = folder / "files", folder / "others", folder / "bad"
+    files, others, bad = folder / "runbooks", folder / "others", folder / "bad"
     write_instances(files, 5)
     write_pair(files / "reads", "RUNB01", reads=200)
     sent = cloud.forebay("upload", str(files), "--site", SITE)

@@ -101,7 +101,7 @@ def test_a_lost_tag_is_found_repaired_and_then_no_longer_found(
     s3.delete_object_tagging(**address)
 
     _invoke(functions, cloud, Step.RECONCILE_STORAGE, {"zone": Zone.CLINICAL.value})
-    only = ("--zone", Zone.CLINICAL.value, "--site", site)
+    only = ("--zone", Zone.CLINICAL.value, "--site", site, "--grace", "0")
     assert copy.version_id in json.dumps(cloud.forebay("reconcile", *only, expect=1))
     cloud.forebay("reconcile", *only, "--apply", "--yes")
     cloud.forebay("reconcile", *only)
@@ -123,7 +123,7 @@ def test_stored_bytes_are_read_again_and_their_date_is_recorded(
 
 
 def test_a_receipt_is_verified_offline_with_the_public_key(cloud: Cloud, tmp_path: Path) -> None:
-    site, files = "receipted", tmp_path / "files"
+    site, files = "receipted", tmp_path / "receipted"
     write_instances(files, 3)
     sent = cloud.forebay("upload", str(files), "--site", site)
     cloud.settle(site, {"PLACED": 3})

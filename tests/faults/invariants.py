@@ -140,7 +140,10 @@ def readable_copies_are_of_placed_objects(simulation: Simulation) -> Iterator[st
 
 
 def refused_objects_are_kept_aside(simulation: Simulation) -> Iterator[str]:
-    """What is QUARANTINED or in CONFLICT has a finding and an unreadable copy in quarantine."""
+    """What is QUARANTINED or in CONFLICT has a finding and an unreadable copy in quarantine.
+
+    Its bytes are those that arrived, unless they were damaged where they were kept before.
+    """
     for record in _records(simulation):
         if record.state not in HELD:
             continue
@@ -148,7 +151,8 @@ def refused_objects_are_kept_aside(simulation: Simulation) -> Iterator[str]:
             yield f"{_named(record)}: nobody says why"
         elif record.finding.code not in DAMAGED:
             stored = _stored(simulation, record.held)
-            if stored is None or stored.body != simulation.uploads[record.object_id].body:
+            was_whole = record.placed not in simulation.lost
+            if stored is None or (was_whole and stored.body != _body(simulation, record)):
                 yield f"{_named(record)}: not kept aside"
             elif stored.tags.get(Tag.VERDICT) == READABLE:
                 yield f"{_named(record)}: can be read"

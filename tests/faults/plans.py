@@ -35,6 +35,8 @@ class Plan:
     """Share of changes that the bus refuses until its fault is mended."""
     corrupt: float = 0
     """Share of actions after which a copy loses a bit on its way."""
+    hurry: float = 0.1
+    """How often people act while there is other work to do."""
     skew_s: int = 0
     idle_s: int = 0
     """The longest that may pass between two deliveries."""
@@ -66,7 +68,8 @@ class Plan:
             )
         }
         return cls(
-            actions=draw.randint(2, 14),
+            actions=draw.randint(2, 16),
+            hurry=draw.choice((0.0, 0.0, 0.02, 0.1, 0.4)),
             skew_s=draw.choice((0, 0, 30, 300)),
             idle_s=draw.choice((2, 20, 600)),
             leases=draw.random() < 0.3,
@@ -82,7 +85,7 @@ class Plan:
                 yield replace(self, skipped=self.skipped | {index})
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.type is float and value:
+            if each.type is float and value and each.name != "hurry":
                 yield replace(self, **{each.name: 0.0})
         if self.skew_s:
             yield replace(self, skew_s=0)

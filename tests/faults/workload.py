@@ -27,7 +27,7 @@ from tests.unit.fakes import (
 )
 
 Action = Callable[[Simulation], object]
-SITES: Final = ("site-a", "site-a", "site-b")
+SITES: Final = ("site-a", "site-a", "site-a", "site-b")
 CHECKSUMS: Final = (Algorithm.CRC64NVME, Algorithm.SHA256, Algorithm.CRC32)
 NO_DIGEST: Final = b"0" * 32
 RARELY: Final = 0.15
@@ -51,8 +51,8 @@ def _act(dice: Random, simulation: Simulation) -> object:
         (_sidecar, 5),
         (_checksum_list, 1),
         (_other_upload, 2),
-        (_decide, 3),
-        (_release, 1),
+        (_decide, 4),
+        (_release, 2),
         (_expire, 2),
         (_damage, 1),
         (_replicate, 1),
@@ -83,7 +83,7 @@ def reads_body(sample: int, mate: int, variant: int) -> bytes:
 
 
 def _image(simulation: Simulation, dice: Random) -> object:
-    body = image_body(dice.randint(1, 3), dice.choice((0, 0, 0, 1)))
+    body = image_body(dice.randint(1, 2), dice.choice((0, 0, 1)))
     if dice.random() < RARELY:
         body = b"no dicom %d" % dice.randint(0, 1)
     key = f"{dice.choice(SITES)}/scan-{dice.randint(1, 4)}"
@@ -133,7 +133,9 @@ def _other_upload(simulation: Simulation, dice: Random) -> object:
     )
     if dice.random() < 0.4:
         body = dice.choice((NO_DIGEST, checksum_of(Algorithm.MD5, image_body(1, 0)).encode()))
-        return simulation.upload(Zone.LANDING_IMAGING, f"site-a/scan-{dice.randint(1, 2)}.md5", body)
+        return simulation.upload(
+            Zone.LANDING_IMAGING, f"site-a/scan-{dice.randint(1, 2)}.md5", body
+        )
     return simulation.upload(Zone.LANDING_GENOMICS, key, body)
 
 
@@ -181,22 +183,28 @@ def _replicate(simulation: Simulation, dice: Random) -> object:
         if place in simulation.damaged:
             continue
         version = store._version(place)[1]
-        copy = StoredVersion(version.body, version.checksum, 0, version.metadata, dict(version.tags))
+        copy = StoredVersion(
+            version.body, version.checksum, 0, version.metadata, dict(version.tags)
+        )
         versions = store.versions.setdefault((BUCKETS[Zone.ARCHIVE], place.key), {})
         versions.setdefault(place.version_id, replace(copy))
     return None
 
 
 def _decide(simulation: Simulation, dice: Random) -> object:
+    """A steward decides about a conflict as soon as there is one."""
     choice = dice.choice((Choice.KEEP, Choice.REPLACE, Choice.KEEP_BOTH))
-    return _steward(simulation, dice, State.CONFLICT, choice)
+    simulation.stewards.append(partial(_steward, simulation, dice, State.CONFLICT, choice))
+    return None
 
 
 def _release(simulation: Simulation, dice: Random) -> object:
-    return _steward(simulation, dice, State.QUARANTINED, Choice.RELEASE)
+    choice = Choice.RELEASE
+    simulation.stewards.append(partial(_steward, simulation, dice, State.QUARANTINED, choice))
+    return None
 
 
-def _steward(simulation: Simulation, dice: Random, state: State, choice: Choice) -> object:
+def _steward(simulation: Simulation, dice: Random, state: State, choice: Choice) -> Task | None:
     found = [r.object_id for r in _records(simulation) if r.state is state]
     if not found:
         return None
@@ -241,14 +249,14 @@ def _how(dice: Random, body: bytes) -> dict[str, Any]:
     how: dict[str, Any] = {"checksum": dice.choice(CHECKSUMS), "metadata": {}}
     if dice.random() < RARELY:
         how["part_bytes"] = 16
-    if dice.random() < 0.3:
+    if dice.random() < 0.5:
         said = checksum_of(Algorithm.MD5, body)
         how["metadata"] = {"md5": said if dice.random() > RARELY else NO_DIGEST.decode()}
     return how
 
 
 def _reads_name(dice: Random) -> tuple[str, int, int]:
-    return dice.choice(SITES), dice.choice((1, 1, 2)), dice.randint(1, 2)
+    return dice.choice(SITES), dice.choice((1, 1, 1, 2)), dice.randint(1, 2)
 
 
 def _reads_key(site: str, sample: int, mate: int) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.domain.naming import zone_key
-from forebay.domain.objects import Location
+from forebay.domain.objects import Choice, Location
 from forebay.domain.reconciliation import (
     EXPLANATIONS,
     DifferenceKind,
@@ -361,6 +361,20 @@ def test_healthy_world_reports_nothing(
     assert report.differences == ()
     assert report.is_clean
     assert report.is_complete
+
+
+@pytest.mark.parametrize("choice", Choice)
+def test_decided_conflict_is_no_difference(choice: Choice) -> None:
+    world = a_world()
+    body = any_dicom_body()
+    world.image(body, "site-a/a")
+    world.run()
+    other = world.image(body + b"!", "site-a/other")
+    world.run()
+    world.decide(other, choice, by="arn:steward", note="looked at both")
+    world.run()
+
+    assert Reconciling(world).kinds() == []
 
 
 def test_what_is_in_flight_is_no_difference() -> None:

@@ -10,7 +10,7 @@ from forebay.domain.deadlines import step_of
 from forebay.domain.integrity import Algorithm, same_bytes
 from forebay.domain.naming import has_zone_key, held_key, zone_key
 from forebay.domain.objects import Choice, Location, ObjectRecord
-from forebay.domain.rechecks import DAMAGED
+from forebay.domain.rechecks import DAMAGED, Bytes, Reading, finding_of
 from forebay.domain.removals import without_source
 from forebay.domain.states import State
 from forebay.errors import CopyMismatchError, ObjectMissingError, StaleRecordError
@@ -149,10 +149,47 @@ class PlaceObject:
         self._withdraw(record)
         target = Location(self.buckets[Zone.QUARANTINE], held_key(record))
         tags = {Tag.OBJECT_ID: record.object_id, Tag.VERDICT: REFUSED, **_reason(record)}
-        copy = self._copied(record, target, tags, redelivered=redelivered)
-        after = record.amended(self.clock.now(), held=copy.location)
+        now = self.clock.now()
+        try:
+            copy = self._copied_aside(record, target, tags, redelivered=redelivered)
+        except (CopyMismatchError, ObjectMissingError):
+            lost = self._lost_bytes(record) if redelivered else None
+            if lost is None:
+                raise
+            earlier = (record.finding,) if record.finding else ()
+            warnings = (*record.warnings, *earlier)
+            after = record.amended(now, finding=finding_of(record, lost), warnings=warnings)
+        else:
+            after = record.amended(now, held=copy.location)
         self.catalog.apply(Change(record, after))
         return after
+
+    def _copied_aside(
+        self, record: ObjectRecord, target: Location, tags: Mapping[str, str], *, redelivered: bool
+    ) -> StoredObject:
+        """Copy what is kept, or the arrival where what was kept is damaged or gone."""
+        try:
+            return self._copied(record, target, tags, redelivered=redelivered)
+        except (CopyMismatchError, ObjectMissingError):
+            if record.kept_at == record.location:
+                raise
+            arrival = replace(record, placed=None)
+            return self._copied(arrival, target, tags, redelivered=redelivered)
+
+    def _lost_bytes(self, record: ObjectRecord) -> Reading | None:
+        """Return what is left of a placed copy of which no copy can be made, None if it is whole.
+
+        It was convicted before the recheck found out, which looks at placed objects only.
+        """
+        if record.placed is None:
+            return None
+        try:
+            stored = self.store.head(record.placed)
+        except ObjectMissingError:
+            return Reading(Bytes.MISSING)
+        if is_equal(record, stored):
+            return None
+        return Reading(Bytes.CHANGED, stored.digests, stored.size_bytes)
 
     def _withdraw(self, record: ObjectRecord) -> None:
         """Refuse readers what late evidence convicted: they are gated by their copy's verdict tag.
@@ -172,7 +209,9 @@ class PlaceObject:
         if stray := self._earlier_copy(record, target):
             copies.append(stray.location)
         for copy in dict.fromkeys(copies):
-            self.store.add_tags(copy, {Tag.VERDICT: REFUSED})
+            # What somebody deleted cannot be read either.
+            with suppress(ObjectMissingError):
+                self.store.add_tags(copy, {Tag.VERDICT: REFUSED})
 
     def _settle_landing(self, record: ObjectRecord) -> None:
         try:
@@ -196,6 +235,8 @@ class PlaceObject:
             return earlier
         copy = self.store.copy(_source(record), target, checksum=copy_checksum(record), tags=tags)
         if not is_equal(record, copy):
+            # Until the next try it is the latest under its key.
+            self.store.add_tags(copy.location, {Tag.VERDICT: REFUSED})
             raise CopyMismatchError(
                 f"the copy of object {record.object_id} in {target.bucket} has another checksum"
                 " than its source; it does not count and will be made again"

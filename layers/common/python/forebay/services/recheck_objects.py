@@ -280,6 +280,8 @@ class RecheckObjects:
             tags=tags,
         )
         if not is_equal(record, copy):
+            # Until the next run it is the latest under its key.
+            self.store.add_tags(copy.location, {Tag.VERDICT: REFUSED})
             raise CopyMismatchError(
                 f"the copy that was to heal object {record.object_id} has another checksum than its"
                 " source; it does not count and will be made again"
