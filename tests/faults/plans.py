@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from random import Random
+from typing import Any
 
 
 class Fault(StrEnum):
@@ -52,7 +53,7 @@ class Plan:
     def of(cls, seed: int) -> "Plan":
         """Draw the plan of a schedule: some have one kind of fault only, some all at once."""
         draw = chance(seed, "plan")
-        rates = {
+        rates: dict[str, Any] = {
             name: draw.choice((0.0, share / 4, share)) if draw.random() < 0.6 else 0.0
             for name, share in (
                 ("crash", 0.08),
@@ -86,7 +87,8 @@ class Plan:
         for each in fields(self):
             value = getattr(self, each.name)
             if each.type is float and value and each.name != "hurry":
-                yield replace(self, **{each.name: 0.0})
+                nothing: dict[str, Any] = {each.name: 0.0}
+                yield replace(self, **nothing)
         if self.skew_s:
             yield replace(self, skew_s=0)
         if self.idle_s > 2:

@@ -680,7 +680,7 @@ class Simulation:
         raise BrokenError("world_comes_to_rest", f"still changing: {report.counts}")
 
     def is_clean(self, report: Report) -> bool:
-        """Tell whether nothing differs but what only a person can judge: damage to refused copies."""
+        """Tell whether nothing differs but the damage to copies that are refused anyway."""
         return all(
             each.kind is DifferenceKind.CHECKSUM_DRIFT and each.location in self.damaged
             for each in report.differences

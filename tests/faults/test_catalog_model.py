@@ -16,7 +16,7 @@ from moto import mock_aws
 
 from forebay.adapters.catalog import DynamoCatalog
 from forebay.domain.integrity import Digest, Witness
-from forebay.domain.objects import Kind, Location, ObjectRecord, object_id
+from forebay.domain.objects import Kind, Location, ObjectRecord
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import TRANSITIONS, State
 from forebay.errors import IllegalTransitionError, StaleRecordError
@@ -126,8 +126,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.records)
     @rule(
-        pick=picks,
-        onto=picks,
+        picked=st.tuples(picks, picks),
         stale=st.booleans(),
         names=st.lists(st.sampled_from(NAMES), unique=True),
         takes_over=st.booleans(),
@@ -136,14 +135,15 @@ class CatalogMachine(RuleBasedStateMachine):
     )
     def change(
         self,
-        pick: int,
-        onto: int,
+        *,
+        picked: tuple[int, int],
         stale: bool,
         names: list[str],
         takes_over: bool,
         declared: str,
         other: str,
     ) -> None:
+        pick, onto = picked
         before = self.version_of(pick, stale=stale)
         after = self.moved(before, onto)
         others = [made for made in self.model.records if made != before.object_id]

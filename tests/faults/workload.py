@@ -48,7 +48,9 @@ def _act(dice: Random, simulation: Simulation) -> object:
     kinds: list[tuple[Callable[[Simulation, Random], object], int]] = [
         (_image, 6),
         (_reads, 6),
-        (_sidecar, 5),
+        (_sidecar, 4),
+        (_pair, 3),
+        (_dispute, 2),
         (_checksum_list, 1),
         (_other_upload, 2),
         (_decide, 4),
@@ -108,6 +110,26 @@ def _sidecar(simulation: Simulation, dice: Random) -> object:
         body = dice.choice((NO_DIGEST, b"garbage"))
     key = f"{_reads_key(site, sample, mate)}.{algorithm.value}"
     return simulation.upload(Zone.LANDING_GENOMICS, key, body)
+
+
+def _pair(simulation: Simulation, dice: Random) -> object:
+    """Both mates of a sample at once, with their checksum files, in any order."""
+    site, sample, _ = _reads_name(dice)
+    files: list[tuple[str, bytes]] = []
+    for mate in (1, 2):
+        key, body = _reads_key(site, sample, mate), reads_body(sample, mate, 0)
+        files += [(key, body), (f"{key}.md5", checksum_of(Algorithm.MD5, body).encode())]
+    for key, body in dice.sample(files, len(files)):
+        simulation.upload(Zone.LANDING_GENOMICS, key, body)
+    return None
+
+
+def _dispute(simulation: Simulation, dice: Random) -> object:
+    """One instance with two contents, or the same twice, at once from two places."""
+    number, site = dice.randint(1, 2), dice.choice(SITES)
+    for variant, key in zip(dice.choice(((0, 1), (1, 0), (0, 0))), (1, 2), strict=True):
+        simulation.upload(Zone.LANDING_IMAGING, f"{site}/scan-{key}", image_body(number, variant))
+    return None
 
 
 def _checksum_list(simulation: Simulation, dice: Random) -> object:
@@ -223,6 +245,7 @@ def _steward(simulation: Simulation, dice: Random, state: State, choice: Choice)
 def _end_run(simulation: Simulation, dice: Random) -> object:
     for run in list(simulation.world.pipelines.started.values()):
         simulation.finish_run(run)
+    return None
 
 
 def _sweep(simulation: Simulation, dice: Random) -> object:
@@ -239,6 +262,7 @@ def _reconcile(simulation: Simulation, dice: Random) -> object:
 
 def _archive(simulation: Simulation, dice: Random) -> object:
     simulation.tasks += simulation.archive()
+    return None
 
 
 def _replay(simulation: Simulation, dice: Random) -> object:
