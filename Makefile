@@ -33,7 +33,7 @@ deploy: setup ## Deploy to the AWS account of your credentials (bootstrap it fir
 	npx cdk deploy --all
 
 .PHONY: test
-test: test-unit test-adapters test-functions test-corpus test-infra test-e2e ## Run every test suite
+test: test-unit test-adapters test-functions test-faults test-corpus test-infra test-e2e ## Run every test suite
 
 .PHONY: test-unit
 test-unit: setup ## Domain, formats, services and command line, with fakes
@@ -46,6 +46,10 @@ test-adapters: setup ## Adapters against moto
 .PHONY: test-functions
 test-functions: setup ## Every sample event through its handler
 	$(PYTEST) tests/functions
+
+.PHONY: test-faults
+test-faults: setup ## Two thousand schedules of faults, and what must hold after each
+	$(PYTEST) tests/faults
 
 .PHONY: test-corpus
 test-corpus: setup ## Parsers against third-party files, where ../shared/corpus is present
@@ -87,6 +91,10 @@ bench-load: setup ## Measure objects/s, end-to-end times and API calls at 100, 1
 .PHONY: fuzz
 fuzz: setup ## Fuzz every parser, a minute each; `make test` holds a short run
 	$(BIN)/python -m fuzz --all --seconds 60
+
+.PHONY: faults
+faults: setup ## The same with 20,000 new schedules; FOREBAY_SCHEDULES=100000 for more
+	$(PYTEST) tests/faults -m "slow or not slow" -s
 
 .PHONY: lock
 lock: setup ## Resolve the locks anew (Python, layers, local cloud, npm)

@@ -48,6 +48,8 @@ class Plan:
     """Whether S3 events say which version they are about; nothing is deleted where they do not."""
     skipped: frozenset[int] = frozenset()
     """Actions left out."""
+    retold: int = 0
+    """Other dice for the same story: without an action, the old ones fall differently."""
 
     @classmethod
     def of(cls, seed: int) -> "Plan":

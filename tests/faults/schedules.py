@@ -1,13 +1,15 @@
 """Telling one schedule, and making the plan of one that broke something smaller."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from tests.faults.invariants import check
 from tests.faults.plans import Plan
 from tests.faults.simulator import BrokenError, Simulation, numbered_anew
 from tests.faults.workload import workload
 
-SHRINK_TRIES = 600
+SHRINK_TRIES = 1500
+RETOLD = 8
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,20 @@ def told(seed: int, plan: Plan | None = None) -> Told:
 
 def shrunk(found: Told) -> Told:
     """Return the same breach with as few actions and faults as it takes."""
-    smallest, tries = found, 0
-    while True:
-        for plan in smallest.plan.simpler():
-            tries += 1
+    smallest, tries = found, SHRINK_TRIES
+    while tries > 0:
+        for plan in _simpler(smallest.plan):
+            tries -= 1
             again = told(found.seed, plan)
             if again.broken and found.broken and again.broken.name == found.broken.name:
                 smallest = again
                 break
         else:
             return smallest
-        if tries > SHRINK_TRIES:
-            return smallest
+    return smallest
+
+
+def _simpler(plan: Plan) -> Iterator[Plan]:
+    for retold in range(RETOLD):
+        for simpler in plan.simpler():
+            yield replace(simpler, retold=retold)

@@ -212,7 +212,7 @@ class Simulation:
 
     def __init__(self, seed: int, plan: Plan) -> None:
         self.seed, self.plan = seed, plan
-        self.dice = chance(seed, "faults")
+        self.dice = chance(seed, f"faults {plan.retold}")
         self.told: list[tuple[datetime, str]] = []
         self.faults = 0
         self.is_calm = False

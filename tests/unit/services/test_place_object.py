@@ -380,3 +380,75 @@ def test_parts_whose_composite_differs_do_not_count() -> None:
 
 def _ignore(_: object) -> None:
     """Give a callback of no result."""
+
+
+def test_copy_that_does_not_count_cannot_be_read() -> None:
+    world = World()
+    made = verified(world)
+    world.store.corrupts_copies = 1
+
+    with pytest.raises(CopyMismatchError):
+        world.place_object(made)
+
+    assert clinical_verdicts(world) == ["refused"]
+
+
+def convicted(world: World, *, checksum: Algorithm = Algorithm.SHA256) -> ObjectRecord:
+    """Place an instance, and let a checksum file that came later convict it."""
+    made = verified(world, checksum=checksum, key="site-a/scan.dcm")
+    world.place_object(made)
+    world.image(b"0" * 64, "site-a/scan.dcm.sha256")
+    world.work_off(world.queue.pop())
+    world.relay()
+    sidecar = next(m for m in world.queue if m.event.key.endswith(".sha256"))
+    world.queue.clear()
+    world.work_off(sidecar)
+    world.queue.clear()
+    assert world.state(made) is State.QUARANTINED
+    return world.record(made)
+
+
+@pytest.mark.parametrize("harm", ["damaged", "deleted"])
+def test_convicted_object_whose_placed_copy_is_no_good_is_held_from_its_arrival(harm: str) -> None:
+    world = World()
+    record = convicted(world)
+    body = world.store.body(record.location)
+    assert record.placed
+    harmed(world, record, harm)
+
+    world.place_object(record.object_id)
+
+    held = world.record(record.object_id).held
+    assert held
+    assert world.store.body(held) == body
+
+
+@pytest.mark.parametrize(
+    "harm, code",
+    [
+        ("damaged", ReasonCode.STORED_BYTES_CHANGED),
+        ("deleted", ReasonCode.STORED_BYTES_MISSING),
+    ],
+)
+def test_convicted_object_of_which_no_whole_copy_is_left_says_so(
+    harm: str, code: ReasonCode
+) -> None:
+    world = World()
+    record = convicted(world)
+    world.store.expire(record.location)
+    harmed(world, record, harm)
+    with pytest.raises(Trouble):
+        world.place_object(record.object_id)
+
+    world.place_object(record.object_id, redelivered=True)
+
+    now = world.record(record.object_id)
+    assert now.held is None
+    assert now.finding
+    assert now.finding.code is code
+    assert [w.code for w in now.warnings] == [ReasonCode.DIGEST_MISMATCH]
+
+
+def harmed(world: World, record: ObjectRecord, harm: str) -> None:
+    assert record.placed
+    (world.store.damage if harm == "damaged" else world.store.expire)(record.placed)

@@ -587,3 +587,16 @@ def test_report_is_what_its_schema_says(
     report = it.compare()
 
     jsonschema.validate(json.loads(json.dumps(report.as_dict())), json.loads(SCHEMA.read_text()))
+
+
+def test_refused_arrival_without_a_copy_aside_is_not_settled() -> None:
+    it = Reconciling(a_world())
+    made = it.world.image(b"no dicom", "site-a/broken")
+    it.world.work_off(it.world.queue.pop())
+    it.world.relay()
+    it.world.work_off(it.world.queue.pop())
+    it.world.relay()
+    it.world.queue.clear()
+    assert it.world.state(made) is State.QUARANTINED
+
+    assert DifferenceKind.UNSETTLED_LANDING not in it.kinds()

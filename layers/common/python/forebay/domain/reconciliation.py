@@ -387,7 +387,8 @@ def is_settled(tags: Mapping[str, str]) -> bool:
 def is_half_copied(record: ObjectRecord, zone: Zone) -> bool:
     """Tell whether a copy that no record names is what `place_object` was about to record."""
     if zone is Zone.QUARANTINE:
-        return record.state in HELD and record.held is None
+        # What is known to be damaged is not held: copies that did not count may lie there.
+        return record.state in HELD and record.held is None and not is_known_damage(record)
     return record.state is State.VERIFIED
 
 

@@ -279,10 +279,15 @@ class _Comparison:
         if self._is_moving(record):
             return []
         found = self._size_drift(zone, row, record)
-        if self.scope.deep and record.state in SETTLED and not self._settled(row.location):
+        if self.scope.deep and not self._settled(row.location) and self._may_expire(record):
             kind = DifferenceKind.UNSETTLED_LANDING
             found.append(self._of_version(kind, zone, row, record.object_id, site=record.site))
         return found
+
+    def _may_expire(self, record: ObjectRecord) -> bool:
+        """Tell whether an arrival was dealt with, and its bytes are kept elsewhere."""
+        is_aside = record.state not in HELD or record.held is not None or is_known_damage(record)
+        return record.state in SETTLED and is_aside
 
     def _settled(self, location: Location) -> bool:
         return is_settled(self.tools.store.tags(location))
