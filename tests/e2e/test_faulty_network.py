@@ -23,7 +23,7 @@ FAULTS = (
     Fault("dynamodb", 0.05),
     Fault("events", 0.10, (503, "ThrottlingException")),
 )
-INSTANCES = 40
+INSTANCES = 20
 
 
 def test_a_faulty_network_loses_nothing_and_doubles_nothing(cloud: Cloud, tmp_path: Path) -> None:

@@ -58,9 +58,14 @@ def meant(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
     """A deployment in all the trouble that the pages speak of, and what its things are called."""
     folder = tmp_path_factory.mktemp("runbooks")
     files, others, bad = folder / "runbooks", folder / "others", folder / "bad"
+    # What a page decides or repairs must not be what another one gives a receipt for.
+    kept = folder / "kept"
+    write_instances(kept, 2)
     write_instances(files, 5)
     write_pair(files / "reads", "RUNB01", reads=200)
-    sent = cloud.forebay("upload", str(files), "--site", SITE)
+    sent = cloud.forebay("upload", str(kept), "--site", f"{SITE}-kept")
+    cloud.settle(f"{SITE}-kept", {"PLACED": 2})
+    cloud.forebay("upload", str(files), "--site", SITE)
     cloud.settle(SITE, {"PLACED": 9})
     cloud.until(
         lambda: [r.state for r in cloud.reader.runs_of_sample("RUNB01")] == [RunState.SUCCEEDED]
@@ -81,11 +86,11 @@ def meant(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
     return {
         **dict(zip(CONFLICTS, conflicts, strict=True)),
         "batch": sent["upload_batches"][0],
-        "folder": str(files),
+        "folder": str(kept),
         "object-id": cloud.records(SITE, State.PLACED)[0].object_id,
         "pipeline-run": cloud.reader.runs_of_sample("RUNB01")[0].run_id,
         "quarantined": cloud.records(SITE, State.QUARANTINED)[0].object_id,
-        "site": SITE,
+        "site": f"{SITE}-kept",
         **_dead_letter(cloud),
     }
 

@@ -26,6 +26,14 @@ def functions(cloud: Cloud) -> Any:
     return account._session.client("lambda", **account._settings)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_dead_letters(cloud: Cloud) -> None:
+    """Close what other tests left on the list."""
+    for cause in cloud.forebay("dead-letters", "list")["causes"]:
+        which = ("--signature", cause["signature"])
+        cloud.forebay("dead-letters", "resolve", *which, "--note", "another test's", "--yes")
+
+
 def test_poison_in_every_queue_ends_as_one_line_of_dead_letters_each(cloud: Cloud) -> None:
     with impatient(cloud, *QUEUE_STEPS):
         queues = cloud.deployment.by_step(stack_outputs.QUEUE)
@@ -53,12 +61,13 @@ def test_what_a_bad_deployment_gave_up_on_is_replayed_after_the_fix(
     with impatient(cloud, step):
         with without(functions, name, names.ENV_TABLE):
             cloud.forebay("upload", str(tmp_path), "--site", site)
-            cloud.until(lambda: _open(cloud) == {step.value: 3}, lambda: str(_open(cloud)))
-        assert cloud.counts(site) == {"VERIFIED": 3}
+            # A worker that was busy at the change may still do its message the old way.
+            cloud.until(lambda: 0 < _open(cloud).get(step.value, 0) == _verified(cloud, site))
+        left = _verified(cloud, site)
         [cause] = cloud.forebay("dead-letters", "list")["causes"]
         which = ("--signature", cause["signature"])
         would = cloud.forebay("dead-letters", "preview", *which)["counts"]
-        assert would["WOULD_ACT"] == 3
+        assert would["WOULD_ACT"] == left
         cloud.forebay("dead-letters", "replay", *which, "--yes")
         cloud.settle(site, {"PLACED": 3})
     cloud.forebay("dead-letters", "resolve", *which, "--done", "--yes")
@@ -136,6 +145,14 @@ def test_a_receipt_is_verified_offline_with_the_public_key(cloud: Cloud, tmp_pat
     changed = next(files.iterdir())
     changed.write_bytes(changed.read_bytes()[:-1] + b"x")
     cloud.forebay("receipt", "verify", str(receipt), *covered, expect=1)
+
+
+def _verified(cloud: Cloud, site: str) -> int:
+    """Return how many objects were verified and not placed, once all three are."""
+    counts = cloud.counts(site)
+    return (
+        counts.get("VERIFIED", 0) if sum(counts.values()) == 3 and "RECEIVED" not in counts else -1
+    )
 
 
 def _open(cloud: Cloud) -> dict[str, int]:
