@@ -8,16 +8,13 @@ from typing import Any
 import pytest
 
 from forebay import names
-from forebay.adapters import keys
-from forebay.adapters.catalog import DynamoCatalog
-from forebay.adapters.items import object_item
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.states import State
 from forebay.names import QUEUE_STEPS, Step, Zone
 from forebay_cli import stack_outputs
 from tests.e2e.cloud import Cloud
 from tests.e2e.samples import write_instances
-from tests.e2e.trouble import POISON, impatient, not_listening, without
+from tests.e2e.trouble import POISON, age, impatient, invoke, not_listening, without
 
 
 @pytest.fixture
@@ -86,9 +83,9 @@ def test_an_object_whose_message_was_lost_is_handed_to_its_step_again(
         cloud.until(lambda: cloud.counts(site) == {"VERIFIED": 1} and _waiting(cloud, queue) == 1)
         deployment.account.sqs.purge_queue(QueueUrl=queue)
     [record] = cloud.records(site, State.VERIFIED)
-    _age(cloud, record, timedelta(hours=1))
+    age(cloud, record, timedelta(hours=1))
 
-    swept = _invoke(functions, cloud, Step.SWEEP_DEADLINES, {})
+    swept = invoke(functions, cloud, Step.SWEEP_DEADLINES, {})
     assert swept["redriven"] >= 1
     cloud.settle(site, {"PLACED": 1})
     [placed] = cloud.records(site, State.PLACED)
@@ -109,7 +106,7 @@ def test_a_lost_tag_is_found_repaired_and_then_no_longer_found(
     tags = s3.get_object_tagging(**address)["TagSet"]  # type: ignore[arg-type]
     s3.delete_object_tagging(**address)
 
-    _invoke(functions, cloud, Step.RECONCILE_STORAGE, {"zone": Zone.CLINICAL.value})
+    invoke(functions, cloud, Step.RECONCILE_STORAGE, {"zone": Zone.CLINICAL.value})
     only = ("--zone", Zone.CLINICAL.value, "--site", site, "--grace", "0")
     assert copy.version_id in json.dumps(cloud.forebay("reconcile", *only, expect=1))
     cloud.forebay("reconcile", *only, "--apply", "--yes")
@@ -126,7 +123,7 @@ def test_stored_bytes_are_read_again_and_their_date_is_recorded(
     cloud.forebay("upload", str(tmp_path), "--site", site)
     cloud.settle(site, {"PLACED": 2})
     since = datetime.now(UTC)
-    metrics = _invoke(functions, cloud, Step.RECHECK_OBJECTS, {})
+    metrics = invoke(functions, cloud, Step.RECHECK_OBJECTS, {})
     assert metrics["Differences"] == metrics["RecheckFailures"] == 0
     cloud.until(lambda: all(_reread_since(r, since) for r in cloud.records(site, State.PLACED)))
 
@@ -166,48 +163,11 @@ def _waiting_in_dead_letter_queues(cloud: Cloud) -> int:
     return sum(_waiting(cloud, url) for url in urls)
 
 
-def _invoke(functions: Any, cloud: Cloud, step: Step, event: Any) -> Any:
-    """Call a scheduled function as its schedule would, and wait."""
-    name = cloud.deployment.by_step(stack_outputs.FUNCTION)[step]
-    answer = functions.invoke(FunctionName=name, Payload=json.dumps(event).encode())
-    payload = json.loads(answer["Payload"].read())
-    assert "FunctionError" not in answer, payload
-    return payload
-
-
 def _waiting(cloud: Cloud, url: str) -> int:
     attributes = cloud.deployment.account.sqs.get_queue_attributes(
         QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
     )["Attributes"]
     return int(attributes["ApproximateNumberOfMessages"])
-
-
-def _age(cloud: Cloud, record: ObjectRecord, by: timedelta) -> None:
-    """Let an object have been in its state for longer: nobody waits half an hour for a test."""
-    catalog = DynamoCatalog(
-        cloud.deployment.account.dynamodb, cloud.deployment.output(stack_outputs.TABLE)
-    )
-    now = catalog.get(record.object_id)
-    assert now is not None
-    older = now.__class__(
-        **{
-            **{name: getattr(now, name) for name in now.__slots__},
-            "state_since": now.state_since - by,
-            "amended_at": None,
-        }
-    )
-    item = object_item(older)
-    pk, sk = keys.object_key(record.object_id)
-    cloud.deployment.account.dynamodb.update_item(
-        TableName=cloud.deployment.output(stack_outputs.TABLE),
-        Key={"pk": {"S": pk}, "sk": {"S": sk}},
-        UpdateExpression="SET state_since = :since, state_sk = :state, due_sk = :due",
-        ExpressionAttributeValues={
-            ":since": item["state_since"],
-            ":state": item["state_sk"],
-            ":due": item["due_sk"],
-        },
-    )
 
 
 def _reread_since(record: ObjectRecord, since: datetime) -> bool:

@@ -1,9 +1,15 @@
 """Ways to make trouble in a deployment, and to end it."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
+from forebay.adapters import keys
+from forebay.adapters.catalog import DynamoCatalog
+from forebay.adapters.items import object_item
+from forebay.domain.objects import ObjectRecord
 from forebay.names import Step
 from forebay_cli import stack_outputs
 from tests.e2e.cloud import Cloud
@@ -53,3 +59,40 @@ def not_listening(functions: Any, name: str) -> Iterator[None]:
         yield
     finally:
         functions.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
+
+
+def invoke(functions: Any, cloud: Cloud, step: Step, event: Any) -> Any:
+    """Call a scheduled function as its schedule would, and wait."""
+    name = cloud.deployment.by_step(stack_outputs.FUNCTION)[step]
+    answer = functions.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    payload = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, payload
+    return payload
+
+
+def age(cloud: Cloud, record: ObjectRecord, by: timedelta) -> None:
+    """Let an object have been in its state for longer: nobody waits half an hour for a test."""
+    catalog = DynamoCatalog(
+        cloud.deployment.account.dynamodb, cloud.deployment.output(stack_outputs.TABLE)
+    )
+    now = catalog.get(record.object_id)
+    assert now is not None
+    older = now.__class__(
+        **{
+            **{name: getattr(now, name) for name in now.__slots__},
+            "state_since": now.state_since - by,
+            "amended_at": None,
+        }
+    )
+    item = object_item(older)
+    pk, sk = keys.object_key(record.object_id)
+    cloud.deployment.account.dynamodb.update_item(
+        TableName=cloud.deployment.output(stack_outputs.TABLE),
+        Key={"pk": {"S": pk}, "sk": {"S": sk}},
+        UpdateExpression="SET state_since = :since, state_sk = :state, due_sk = :due",
+        ExpressionAttributeValues={
+            ":since": item["state_since"],
+            ":state": item["state_sk"],
+            ":due": item["due_sk"],
+        },
+    )

@@ -1,0 +1,82 @@
+"""The cloud itself goes away in mid-load and comes back with what it had stored."""
+
+import os
+import subprocess
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from forebay.adapters.catalog_reader import CatalogReader
+from forebay.domain.states import State
+from forebay.names import Step
+from forebay_cli import stack_outputs
+from forebay_cli.deployment import Account, Deployment
+from forebay_cli.home import Home
+from forebay_cli.localcloud.lifecycle import running_cloud
+from tests.e2e.cloud import FOREBAY, Cloud
+from tests.e2e.samples import write_instances
+from tests.e2e.trouble import age, invoke
+
+INSTANCES = 120
+QUIET_SECONDS = 40
+"""Longer than a message stays invisible locally: what was in flight has come again."""
+
+
+@pytest.mark.slow
+def test_an_outage_in_mid_load_loses_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    write_instances(tmp_path / "files", INSTANCES)
+    try:
+        cloud = _up(home)
+        cloud.forebay("upload", str(tmp_path / "files"), "--site", "outage")
+        cloud.until(lambda: cloud.counts("outage").get("PLACED", 0) > 0)
+        _forebay(home, "down")
+        cloud = _up(home)
+        assert cloud.counts("outage").get("PLACED", 0) < INSTANCES, "all was done before"
+        _let_settle(cloud)
+
+        # The emulator forgets how far its functions had read the stream; AWS does not. What was
+        # relayed to nobody stands still until the sweeper comes.
+        for state in (State.RECEIVED, State.VERIFIED):
+            for record in cloud.records("outage", state):
+                age(cloud, record, timedelta(hours=1))
+        invoke(cloud.client("lambda"), cloud, Step.SWEEP_DEADLINES, {})
+        _let_settle(cloud)
+        for record in cloud.records("outage", State.VERIFIED):
+            age(cloud, record, timedelta(hours=1))
+        invoke(cloud.client("lambda"), cloud, Step.SWEEP_DEADLINES, {})
+        cloud.settle("outage", {"PLACED": INSTANCES})
+        assert {r.duplicate_count for r in cloud.records("outage", State.PLACED)} == {0}
+    finally:
+        _forebay(home, "down", "--purge")
+
+
+def _let_settle(cloud: Cloud) -> None:
+    """Wait until nothing has changed for a while."""
+    before, since = cloud.counts("outage"), time.monotonic()
+    while time.monotonic() - since < QUIET_SECONDS:
+        time.sleep(2)
+        now = cloud.counts("outage")
+        if now != before:
+            before, since = now, time.monotonic()
+
+
+def _up(home: Path) -> Cloud:
+    _forebay(home, "up", "--port", "0", "--persist")
+    local = running_cloud(Home(project=None, state=home))
+    assert local is not None
+    deployment = Deployment.find(Account.of_local(local))
+    tables = (stack_outputs.TABLE, stack_outputs.HISTORY_TABLE)
+    reader = CatalogReader(deployment.account.dynamodb, *map(deployment.output, tables))
+    return Cloud(home, deployment, reader)
+
+
+def _forebay(home: Path, *arguments: str) -> None:
+    environment = os.environ | {"FOREBAY_HOME": str(home)}
+    done = subprocess.run(
+        [FOREBAY, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
