@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from forebay_cli.failures import CommandError
 from forebay_cli.home import Home
@@ -13,6 +14,8 @@ from forebay_cli.localcloud.deploying import cdk_command, deploy, source_fingerp
 from forebay_cli.localcloud.environment import ensure_environment
 from forebay_cli.localcloud.interpreters import best_interpreter
 from forebay_cli.localcloud.record import LocalCloud
+
+_PORT_FILE: Final = "port"
 
 Say = Callable[[str], None]
 
@@ -83,9 +86,7 @@ def bring_down(home: Home, *, purge: bool) -> bool:
 
 
 def _start(home: Home, request: UpRequest, say: Say) -> LocalCloud:
-    port = request.port if request.port is not None else ports.DEFAULT_PORT
-    if port == 0:
-        port = ports.any_free_port()
+    port = _port(request)
     ports.require_free(port)
     shutil.rmtree(home.scratch, ignore_errors=True)
     python = ensure_environment(home, best_interpreter(), say)
@@ -94,7 +95,25 @@ def _start(home: Home, request: UpRequest, say: Say) -> LocalCloud:
     settings = emulator.EmulatorSettings(
         port, python, certificate, request.data_folder, request.access_log
     )
-    return emulator.start(home, settings)
+    cloud = emulator.start(home, settings)
+    if request.data_folder:
+        (request.data_folder / _PORT_FILE).write_text(f"{port}\n")
+    return cloud
+
+
+def _port(request: UpRequest) -> int:
+    """Return the port to serve on: kept state holds queue URLs, which end where it was served."""
+    kept = request.data_folder / _PORT_FILE if request.data_folder else None
+    if kept is None or not kept.is_file():
+        port = ports.DEFAULT_PORT if request.port is None else request.port
+        return port or ports.any_free_port()
+    port = int(kept.read_text())
+    if request.port not in (None, 0, port):
+        raise CommandError(
+            f"The state in {request.data_folder} was kept at port {port} and works only there.",
+            f"Give --port {port} or none, or another folder.",
+        )
+    return port
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -60,6 +60,18 @@ def test_an_up_with_other_wishes_says_what_to_do(
     assert "forebay down" in refused.value.hint
 
 
+def test_kept_state_is_served_where_it_was_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, kept = Home(tmp_path, tmp_path / "state"), tmp_path / "kept"
+    kept.mkdir()
+    (kept / "port").write_text("4700\n")
+    monkeypatch.setattr("forebay_cli.localcloud.lifecycle.cdk_command", lambda _: ["cdk"])
+    with pytest.raises(CommandError, match="kept at port 4700") as refused:
+        bring_up(home, UpRequest(port=4600, data_folder=kept), print)
+    assert "--port 4700" in refused.value.hint
+
+
 def test_a_purge_keeps_journals_of_uploads(tmp_path: Path) -> None:
     home = Home(None, tmp_path)
     for folder in (home.environment, home.logs, home.kept_state, home.scratch, home.uploads):
