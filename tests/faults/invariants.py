@@ -6,9 +6,11 @@ from typing import Final
 
 from forebay.domain.conflicts import BYTES_NAMESPACE, identity_of, variant_of, variant_value
 from forebay.domain.deadlines import is_overdue
+from forebay.domain.duplicates import Standing, standing_of
 from forebay.domain.integrity import EVIDENCE, Algorithm
 from forebay.domain.objects import Kind, Location, ObjectRecord
 from forebay.domain.rechecks import DAMAGED
+from forebay.domain.rechecks import is_noted as damage_is_noted
 from forebay.domain.reconciliation import HELD, SETTLED, is_settled
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import IN_FLIGHT, TRANSITIONS, State
@@ -53,10 +55,13 @@ def every_record_has_one_outcome(simulation: Simulation) -> Iterator[str]:
 
 
 def waiting_objects_were_never_declared(simulation: Simulation) -> Iterator[str]:
-    """What waits for a digest was not given one by any checksum file."""
+    """What waits for a digest was not given one by a checksum file that its sender let stand."""
+    stand = {r.location.key for r in _records(simulation) if r.state is not State.DELETED}
     for record in _records(simulation):
         place = (record.location.bucket, record.location.key)
-        if record.state is State.AWAITING_DIGEST and place in simulation.world.catalog.declared:
+        declared = simulation.world.catalog.declared.get(place)
+        said = declared and any(digest.source in stand for digest in declared.digests)
+        if record.state is State.AWAITING_DIGEST and said:
             yield _named(record)
 
 
@@ -111,14 +116,20 @@ def placed_objects_are_proven(simulation: Simulation) -> Iterator[str]:
         body = simulation.uploads[record.object_id].body
         if not any(d.witness in EVIDENCE for d in record.digests):
             yield f"{_named(record)}: placed without evidence"
-        for digest in record.evidence:
-            if digest.value != checksum_of(digest.algorithm, body):
-                yield f"{_named(record)}: {digest.algorithm} is not that of its bytes"
         stored = _stored(simulation, record.placed)
         if stored is None or stored.body != body:
             yield f"{_named(record)}: its copy holds other bytes"
         elif stored.tags.get(Tag.VERDICT) != READABLE:
             yield f"{_named(record)}: its copy cannot be read"
+
+
+def evidence_is_of_what_arrived(simulation: Simulation) -> Iterator[str]:
+    """No digest is believed that is not of the bytes a sender sent, whatever was read since."""
+    for record in _records(simulation):
+        body = _body(simulation, record)
+        for digest in record.evidence:
+            if digest.value != checksum_of(digest.algorithm, body):
+                yield f"{_named(record)}: {digest.algorithm} is not that of its bytes"
 
 
 def placed_objects_always_were_proven(simulation: Simulation) -> Iterator[str]:
@@ -145,7 +156,7 @@ def readable_copies_are_of_placed_objects(simulation: Simulation) -> Iterator[st
 def refused_objects_are_kept_aside(simulation: Simulation) -> Iterator[str]:
     """What is QUARANTINED or in CONFLICT has a finding and an unreadable copy in quarantine.
 
-    Its bytes are those that arrived, unless they were damaged where they were kept before.
+    Its bytes are those that arrived; where they were damaged there, the record says so.
     """
     for record in _records(simulation):
         if record.state not in HELD:
@@ -154,8 +165,9 @@ def refused_objects_are_kept_aside(simulation: Simulation) -> Iterator[str]:
             yield f"{_named(record)}: nobody says why"
         elif record.finding.code not in DAMAGED:
             stored = _stored(simulation, record.held)
-            was_whole = record.placed not in simulation.lost
-            if stored is None or (was_whole and stored.body != _body(simulation, record)):
+            is_whole = stored is not None and stored.body == _body(simulation, record)
+            is_noted = record.held in simulation.damaged and damage_is_noted(record, record.held)
+            if stored is None or not (is_whole or is_noted):
                 yield f"{_named(record)}: not kept aside"
             elif stored.tags.get(Tag.VERDICT) == READABLE:
                 yield f"{_named(record)}: can be read"
@@ -210,12 +222,7 @@ def duplicates_point_to_equal_bytes(simulation: Simulation) -> Iterator[str]:
 
 
 def no_bytes_are_lost(simulation: Simulation) -> Iterator[str]:
-    """What its sender did not take back is stored, unless all copies of it were broken outside.
-
-    Known limit: who deletes an upload before it is copied also takes the bytes of the duplicates
-    that were settled meanwhile.
-    """
-    taken_back = {upload.body for upload in simulation.uploads.values() if upload.is_deleted}
+    """What its own sender did not take back is stored, unless a copy of it was broken outside."""
     stored = {
         version.body
         for versions in simulation.world.store.versions.values()
@@ -224,7 +231,7 @@ def no_bytes_are_lost(simulation: Simulation) -> Iterator[str]:
     written = simulation.written
     outside = {body for place, body in written.items() if place in simulation.lost}
     for made, upload in simulation.uploads.items():
-        if upload.body not in stored | outside | taken_back:
+        if not upload.is_deleted and upload.body not in stored | outside:
             yield f"nobody has the bytes of {_named(simulation.world.record(made))}"
 
 
@@ -295,13 +302,19 @@ def no_dead_letter_is_left(simulation: Simulation) -> Iterator[str]:
 
 
 def uploads_may_expire_once_dealt_with(simulation: Simulation) -> Iterator[str]:
-    """A landing copy is marked settled if its outcome is final; never while it is all there is."""
+    """A landing copy is marked settled if its outcome is final; never while it is all there is.
+
+    A duplicate waits for as long as its original has no copy.
+    """
+    records = simulation.world.catalog.records
     for record in _records(simulation):
         stored = _stored(simulation, record.location)
         if stored is None:
             continue
         settled = is_settled(stored.tags)
-        if record.state in SETTLED and not settled:
+        original = records.get(record.original_id)
+        waits = record.state is State.DUPLICATE and standing_of(original) is Standing.UNDER_WAY
+        if record.state in SETTLED and not settled and not waits:
             yield f"{_named(record)} is not settled"
         if settled and record.state in IN_FLIGHT and record.kept_at == record.location:
             yield f"{_named(record)} may expire too soon"
@@ -352,6 +365,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     transitions_are_legal,
     change_feed_is_the_transitions,
     placed_objects_are_proven,
+    evidence_is_of_what_arrived,
     placed_objects_always_were_proven,
     readable_copies_are_of_placed_objects,
     refused_objects_are_kept_aside,

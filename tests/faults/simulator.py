@@ -21,7 +21,7 @@ from zlib import crc32
 
 from forebay.domain.dead_letters import DeadMessage, LetterState
 from forebay.domain.objects import Location, ObjectRecord, object_id
-from forebay.domain.reconciliation import DifferenceKind, Report
+from forebay.domain.reconciliation import Report
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.errors import ForebayError, IllegalTransitionError, StaleRecordError, Trouble
 from forebay.events import CatalogEvent, ObjectCreated, PipelineFinished
@@ -675,16 +675,9 @@ class Simulation:
             self._mend()
             report = self._round_ends()
             # What is due only after a day or a week comes up in the second round.
-            if number and self.is_clean(report) and self.state() == before:
+            if number and report.is_clean and self.state() == before:
                 return
         raise BrokenError("world_comes_to_rest", f"still changing: {report.counts}")
-
-    def is_clean(self, report: Report) -> bool:
-        """Tell whether nothing differs but the damage to copies that are refused anyway."""
-        return all(
-            each.kind is DifferenceKind.CHECKSUM_DRIFT and each.location in self.damaged
-            for each in report.differences
-        )
 
     def leave_alone(self) -> None:
         """Let retries and schedules do what they can before anybody compares and repairs."""

@@ -10,9 +10,9 @@ from functools import partial
 from random import Random
 from typing import Any, Final
 
-from forebay.domain.integrity import Algorithm
-from forebay.domain.objects import Choice, Location, ObjectRecord
-from forebay.domain.reconciliation import is_settled
+from forebay.domain.integrity import Algorithm, Witness
+from forebay.domain.objects import Choice, Kind, Location, ObjectRecord
+from forebay.domain.reconciliation import HELD, counted_copy, is_settled
 from forebay.domain.states import State
 from forebay.errors import Trouble
 from forebay.names import Zone
@@ -28,7 +28,7 @@ from tests.unit.fakes import (
 
 Action = Callable[[Simulation], object]
 SITES: Final = ("site-a", "site-a", "site-a", "site-b")
-CHECKSUMS: Final = (Algorithm.CRC64NVME, Algorithm.SHA256, Algorithm.CRC32)
+CHECKSUMS: Final = (Algorithm.CRC64NVME, Algorithm.SHA256, Algorithm.CRC32, None)
 NO_DIGEST: Final = b"0" * 32
 RARELY: Final = 0.15
 _VARIANTS: Final = (b"first", b"other")
@@ -64,9 +64,10 @@ def _act(dice: Random, simulation: Simulation) -> object:
         (_reconcile, 1),
         (_archive, 1),
         (_replay, 1),
+        (_late_word, 1),
     ]
     if simulation.plan.names_versions:
-        kinds += [(_delete, 2), (_delete_copy, 1)]
+        kinds += [(_delete, 2), (_delete_copy, 1), (_take_back, 2)]
     (act,) = dice.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
     return act(simulation, dice)
 
@@ -189,13 +190,85 @@ def _delete_copy(simulation: Simulation, dice: Random) -> object:
 
 
 def _damage(simulation: Simulation, dice: Random) -> object:
-    """A stored copy loses a bit."""
-    if found := _placed(simulation):
+    """A copy loses a bit where it is stored, or where it is kept aside."""
+    if found := _placed(simulation) + _kept_aside(simulation):
         place = dice.choice(found)
         simulation.say(f"{place.key} {place.version_id} loses a bit")
         simulation.world.store.damage(place)
         simulation.damaged.add(place)
     return None
+
+
+def _late_word(simulation: Simulation, dice: Random) -> object:
+    """A copy loses a bit, and then its sender declares a digest that nobody has computed yet."""
+    simulation.stewards.append(partial(_say_late, simulation))
+    return _reads(simulation, dice)
+
+
+def _say_late(simulation: Simulation) -> Task | None:
+    places = set(_placed(simulation)) - simulation.damaged
+    found = [r for r in _records(simulation) if r.kind is Kind.FASTQ and r.placed in places]
+    undeclared = [r for r in found if not _is_declared(r)]
+    if not undeclared:
+        return None
+    place, key = undeclared[0].kept_at, undeclared[0].location.key
+    said = checksum_of(Algorithm.SHA512, simulation.uploads[undeclared[0].object_id].body)
+
+    def say() -> None:
+        if place not in simulation.lost:
+            simulation.say(f"{place.key} {place.version_id} loses a bit")
+            simulation.world.store.damage(place)
+            simulation.damaged.add(place)
+        simulation.upload(Zone.LANDING_GENOMICS, f"{key}.sha512", said.encode())
+
+    return Task("a copy loses a bit; a late checksum file", say)
+
+
+def _is_declared(record: ObjectRecord) -> bool:
+    return any(digest.witness is Witness.SENDER_MANIFEST for digest in record.digests)
+
+
+def _take_back(simulation: Simulation, dice: Random) -> object:
+    """The same twice; the first is taken back in flight, and lifecycle takes what is settled."""
+    number, site = dice.randint(1, 2), dice.choice(SITES)
+    for key in (1, 2):
+        simulation.upload(Zone.LANDING_IMAGING, f"{site}/scan-{key}", image_body(number, 0))
+    simulation.stewards += [partial(_regret, simulation), partial(_expire_duplicate, simulation)]
+    return None
+
+
+def _regret(simulation: Simulation) -> Task | None:
+    records = simulation.world.catalog.records
+    originals = [records[r.original_id] for r in _duplicates(simulation)]
+    places = [r.location for r in originals if r.kept_at == r.location]
+    return _removal(simulation, places, "a sender deletes its upload", by_lifecycle=False)
+
+
+def _expire_duplicate(simulation: Simulation) -> Task | None:
+    tags = simulation.world.store.tags
+    present = set(_landing(simulation))
+    arrivals = [r.location for r in _duplicates(simulation) if r.location in present]
+    settled = [place for place in arrivals if is_settled(tags(place))]
+    return _removal(simulation, settled, "lifecycle takes a settled upload", by_lifecycle=True)
+
+
+def _removal(
+    simulation: Simulation, places: list[Location], said: str, *, by_lifecycle: bool
+) -> Task | None:
+    present = set(_landing(simulation))
+    place = next((place for place in places if place in present), None)
+    if place is None:
+        return None
+
+    def remove() -> None:
+        if place in _landing(simulation):
+            simulation.remove(place, by_lifecycle=by_lifecycle)
+
+    return Task(said, remove)
+
+
+def _duplicates(simulation: Simulation) -> list[ObjectRecord]:
+    return [r for r in _records(simulation) if r.state is State.DUPLICATE]
 
 
 def _replicate(simulation: Simulation, dice: Random) -> object:
@@ -300,3 +373,11 @@ def _placed(simulation: Simulation) -> list[Location]:
     versions = simulation.world.store.versions
     placed = [r.placed for r in _records(simulation) if r.placed and r.state is State.PLACED]
     return [p for p in placed if p.version_id in versions.get((p.bucket, p.key), {})]
+
+
+def _kept_aside(simulation: Simulation) -> list[Location]:
+    aside = (*HELD, State.SUPERSEDED)
+    # An empty file has no bit to lose.
+    records = [r for r in _records(simulation) if r.state in aside and r.size_bytes]
+    copies = [counted_copy(record) for record in records]
+    return [copy for copy in copies if copy and copy not in simulation.lost]

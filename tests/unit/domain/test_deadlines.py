@@ -59,7 +59,17 @@ def test_every_overdue_code_has_an_owner_who_is_watched() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_deadline_is_where_the_table_says(state: State) -> None:
-    assert deadline_of(record(state)) == DEADLINES.get(state)
+    redrives = int(state is State.DUPLICATE)
+    assert deadline_of(record(state, redrives=redrives)) == DEADLINES.get(state)
+
+
+def test_duplicate_is_due_only_while_it_waits_for_its_original() -> None:
+    waiting = record(State.DUPLICATE, redrives=1)
+
+    assert due_at(record(State.DUPLICATE)) is None
+    assert step_of(record(State.DUPLICATE)) is None
+    assert due(waiting, NOON + 2 * WORK.within) is Action.REDRIVE
+    assert step_of(waiting) is Step.PLACE_OBJECT
 
 
 @pytest.mark.parametrize("state", NO_DEADLINE)
@@ -196,7 +206,7 @@ def test_step_is_the_one_whose_work_is_missing(waiting: ObjectRecord, step: Step
 
 def test_whatever_is_redriven_has_a_step() -> None:
     for state, deadline in DEADLINES.items():
-        assert (step_of(record(state)) is not None) == deadline.redriven
+        assert (step_of(record(state, redrives=1)) is not None) == deadline.redriven
 
 
 @pytest.mark.parametrize(

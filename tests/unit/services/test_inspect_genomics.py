@@ -4,7 +4,7 @@ import pytest
 
 from forebay.domain.findings import ReasonCode
 from forebay.domain.integrity import Algorithm, Witness
-from forebay.domain.objects import ObjectRecord
+from forebay.domain.objects import Choice, ObjectRecord
 from forebay.domain.states import State
 from forebay.errors import StaleRecordError
 from forebay.names import Step, Tag, Zone
@@ -447,6 +447,63 @@ def test_late_sidecar_of_an_algorithm_nobody_computed_is_compared_by_reading() -
     assert record.state is State.PLACED
     assert record.digest(Algorithm.SHA512) == checksum_of(Algorithm.SHA512, body)
     assert code(world.record(bad)) is ReasonCode.DIGEST_MISMATCH
+
+
+def damaged(world: World, body: bytes) -> str:
+    made = world.genomics(READS, body)
+    world.run()
+    placed = world.record(made).placed
+    assert placed
+    world.store.damage(placed)
+    return made
+
+
+def test_late_sidecar_is_compared_with_the_arrival_where_the_copy_is_damaged() -> None:
+    world = World(needs_sender_digest=False)
+    body = any_reads_body()
+    made = damaged(world, body)
+
+    world.genomics(f"{READS}.sha512", checksum_of(Algorithm.SHA512, body).encode())
+    world.run()
+
+    record = world.record(made)
+    assert record.state is State.PLACED
+    assert record.digest(Algorithm.SHA512) == checksum_of(Algorithm.SHA512, body)
+
+
+def test_damage_to_the_only_copy_is_never_blamed_on_who_sent_a_late_sidecar() -> None:
+    world = World(needs_sender_digest=False)
+    body = any_reads_body()
+    made = damaged(world, body)
+    world.store.expire(world.record(made).location)
+
+    world.genomics(f"{READS}.sha512", checksum_of(Algorithm.SHA512, body).encode())
+    world.run()
+
+    assert world.state(made) is State.PLACED
+    assert world.record(made).digest(Algorithm.SHA512) == ""
+    assert len(world.dead_letters) == 1
+
+    world.recheck()
+
+    assert code(world.record(made)) is ReasonCode.STORED_BYTES_CHANGED
+
+
+def test_released_object_is_not_judged_by_a_damaged_copy() -> None:
+    world = World(needs_sender_digest=False)
+    made = world.genomics(READS, b"broken")
+    world.run()
+    before = world.record(made)
+    assert before.held
+    world.store.damage(before.held)
+
+    world.decide(made, Choice.RELEASE, by="arn:steward", note="again")
+    world.run()
+
+    record = world.record(made)
+    assert record.state is State.RECEIVED
+    assert record.evidence == before.evidence
+    assert world.dead_letters
 
 
 def test_late_sidecar_that_agrees_is_noted_without_a_state_change() -> None:

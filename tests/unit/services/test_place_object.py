@@ -245,6 +245,80 @@ def test_duplicate_is_settled_without_a_copy() -> None:
     assert world.store.tags(record.location) == {Tag.LANDING: LANDING_SETTLED}
 
 
+def duplicate_of_unplaced(world: World) -> tuple[str, str]:
+    body = any_dicom_body()
+    original = verified(world, body)
+    again = world.received(lambda: world.image(body))
+    world.inspect_dicom(again)
+    assert world.state(again) is State.DUPLICATE
+    return original, again
+
+
+def is_settled(world: World, made: str) -> bool:
+    return world.store.tags(world.record(made).location).get(Tag.LANDING) == LANDING_SETTLED
+
+
+def test_duplicate_is_not_settled_before_its_original_has_a_copy() -> None:
+    world = World()
+    original, again = duplicate_of_unplaced(world)
+
+    assert world.place_object(again) is State.DUPLICATE
+    assert not is_settled(world, again)
+
+    world.place_object(original)
+    world.sweep(minutes=61)
+
+    assert is_settled(world, again)
+    assert world.record(again).redrives == 0
+    assert not world.dead_letters
+
+
+def test_duplicate_of_what_its_sender_took_back_before_it_was_copied_takes_its_place() -> None:
+    world = World()
+    original, again = duplicate_of_unplaced(world)
+    world.place_object(again)
+    world.removed(world.record(original).location)
+
+    world.run()
+    world.sweep(minutes=61)
+
+    placed = world.record(again)
+    assert world.state(original) is State.DELETED
+    assert placed.state is State.PLACED
+    assert (placed.original_id, placed.finding) == ("", None)
+    assert is_settled(world, again)
+    assert world.record(original).duplicate_count == 1
+
+
+def test_settled_duplicate_stays_one_when_its_original_is_lost_later() -> None:
+    world = World()
+    body = any_dicom_body()
+    original = world.image(body)
+    world.run()
+    again = world.image(body)
+    world.run()
+    placed = world.record(original).placed
+    assert placed
+    world.removed(placed)
+    world.run()
+
+    assert world.state(original) is State.DELETED
+    assert world.place_object(again, redelivered=True) is State.DUPLICATE
+
+
+@pytest.mark.parametrize("body", [b"", b"no dicom"])
+def test_refused_upload_of_which_storage_knows_no_checksum_is_held_too(body: bytes) -> None:
+    world = World()
+    made = world.image(body, checksum=None)
+
+    world.run()
+
+    held = world.record(made).held
+    assert held
+    assert world.store.body(held) == body
+    assert not world.dead_letters
+
+
 def test_object_that_is_not_judged_yet_is_left_alone() -> None:
     world = World()
     made = world.received(lambda: world.image(any_dicom_body()))

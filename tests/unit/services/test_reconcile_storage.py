@@ -161,6 +161,59 @@ def arrival_was_not_settled(it: Reconciling) -> None:
     it.world.store.versions[place.bucket, place.key][place.version_id].tags.clear()
 
 
+def original_was_deleted(it: Reconciling) -> None:
+    world, body = it.world, any_dicom_body()
+    original = verified(world, body)
+    again = verified(world, body)
+    assert world.state(again) is State.DUPLICATE
+    world.relay()
+    world.queue.clear()
+    world.store.expire(world.record(original).location)
+    world.place_object(original, redelivered=True)
+    assert world.state(original) is State.DELETED
+
+
+def verified(world: World, body: bytes) -> str:
+    made = world.image(body)
+    world.work_off(world.queue.pop())
+    world.inspect_dicom(made)
+    return made
+
+
+def superseded_bytes_changed(it: Reconciling) -> None:
+    world = it.world
+    old, new = conflicting(world)
+    world.decide(new, Choice.REPLACE, by="arn:steward", note="rescan")
+    world.run()
+    assert world.state(old) is State.SUPERSEDED
+    superseded = world.record(old).placed
+    assert superseded
+    world.store.damage(superseded)
+    world.store.expire(world.record(old).location)
+
+
+def conflicting(world: World) -> tuple[str, str]:
+    made = []
+    for pixels in (b"one", b"other"):
+        body = any_dicom_body(sop_instance_uid="2.25.77", pixels=pixels)
+        made.append(world.image(body, f"site-a/{pixels.decode()}.dcm"))
+        world.run()
+    return made[0], made[1]
+
+
+def held_bytes_changed(it: Reconciling) -> Location:
+    made = it.world.image(b"no dicom")
+    it.world.run()
+    held = it.world.record(made).held
+    assert held
+    it.world.store.damage(held)
+    return it.world.record(made).location
+
+
+def held_bytes_changed_for_good(it: Reconciling) -> None:
+    it.world.store.expire(held_bytes_changed(it))
+
+
 def upload_was_begun_and_left(it: Reconciling) -> None:
     place = Location(BUCKETS[Zone.LANDING_IMAGING], "site-a/huge.dcm")
     it.listing.begun.append(ListedUpload(place, "upload-1", long_ago(days=9)))
@@ -202,7 +255,7 @@ def replica_is_not_locked(it: Reconciling) -> None:
     it.locks.demanding.add(target.bucket)
 
 
-SEEDS: list[tuple[Callable[[Reconciling], None], DifferenceKind]] = [
+SEEDS: list[tuple[Callable[[Reconciling], object], DifferenceKind]] = [
     (lost_event, Kind.MISSING_IN_CATALOG),
     (worker_died_after_the_copy, Kind.HALF_COPIED),
     (readable_copy_elsewhere, Kind.STRAY_COPY),
@@ -216,6 +269,10 @@ SEEDS: list[tuple[Callable[[Reconciling], None], DifferenceKind]] = [
     (verdict_was_changed, Kind.TAG_DRIFT),
     (class_tag_is_missing, Kind.TAG_DRIFT),
     (arrival_was_not_settled, Kind.UNSETTLED_LANDING),
+    (original_was_deleted, Kind.ORPHANED_DUPLICATE),
+    (superseded_bytes_changed, Kind.CHECKSUM_DRIFT),
+    (held_bytes_changed, Kind.CHECKSUM_DRIFT),
+    (held_bytes_changed_for_good, Kind.CHECKSUM_DRIFT),
     (upload_was_begun_and_left, Kind.ORPHAN_UPLOAD),
     (submit_message_was_lost, Kind.PIPELINE_NOT_SUBMITTED),
     (catalog_lost_a_record, Kind.UNKNOWN_COPY),
@@ -228,7 +285,7 @@ NAMES = [seed.__name__ for seed, _ in SEEDS]
 
 @pytest.mark.parametrize("seed, kind", SEEDS, ids=NAMES)
 def test_difference_is_found_repaired_and_gone(
-    seed: Callable[[Reconciling], None], kind: DifferenceKind
+    seed: Callable[[Reconciling], object], kind: DifferenceKind
 ) -> None:
     it = Reconciling(a_world())
     seed(it)
@@ -244,7 +301,7 @@ def test_difference_is_found_repaired_and_gone(
 
 @pytest.mark.parametrize("seed, kind", SEEDS, ids=NAMES)
 def test_repairing_twice_is_repairing_once(
-    seed: Callable[[Reconciling], None], kind: DifferenceKind
+    seed: Callable[[Reconciling], object], kind: DifferenceKind
 ) -> None:
     it = Reconciling(a_world())
     seed(it)
@@ -269,7 +326,7 @@ def test_repairing_twice_is_repairing_once(
 
 @pytest.mark.parametrize("seed, kind", SEEDS, ids=NAMES)
 def test_repair_that_dies_anywhere_is_finished_by_the_next(
-    seed: Callable[[Reconciling], None], kind: DifferenceKind
+    seed: Callable[[Reconciling], object], kind: DifferenceKind
 ) -> None:
     for fail_at in range(1, 40):
         for after in (False, True):
@@ -355,6 +412,7 @@ def test_healthy_world_reports_nothing(
             shuffled(world, chance)
     shuffled(world, chance)
     world.effects.fail_at = 0
+    world.sweep(minutes=61)
 
     report = Reconciling(world).compare()
 
@@ -578,7 +636,7 @@ def test_scheduled_comparison_goes_on_where_time_ran_out() -> None:
 
 @pytest.mark.parametrize("seed, kind", SEEDS, ids=NAMES)
 def test_report_is_what_its_schema_says(
-    seed: Callable[[Reconciling], None], kind: DifferenceKind
+    seed: Callable[[Reconciling], object], kind: DifferenceKind
 ) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     it = Reconciling(a_world())

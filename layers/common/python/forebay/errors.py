@@ -8,6 +8,7 @@
     └── Trouble                 the world failed; retry, then dead-letter
         ├── ObjectMissingError  the object version is not (yet, or any more) in storage
         ├── CopyMismatchError   a copy's stored checksum differs from its source's
+        ├── DamagedBytesError   what was read contradicts what was verified before
         └── StaleRecordError    another worker moved the record first; read again
 
 Bad *input* is not here: it is a result (`domain.findings.Finding`) that is stored, never raised
@@ -45,6 +46,10 @@ class ObjectMissingError(Trouble):
 
 class CopyMismatchError(Trouble):
     """The stored checksum of a copy is not that of its source."""
+
+
+class DamagedBytesError(Trouble):
+    """Bytes that were read are not those that were verified; nothing may be judged by them."""
 
 
 class StaleRecordError(Trouble):

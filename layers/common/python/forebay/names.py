@@ -125,6 +125,8 @@ class Tag(StrEnum):
 
 LANDING_SETTLED: Final = "settled"
 """Value of `Tag.LANDING` once an outcome is final: lifecycle may expire the landing copy."""
+LANDING_NEEDED: Final = "needed"
+"""Value of `Tag.LANDING` of an arrival that was settled and is all there is again."""
 
 PIPELINES_SITE: Final = "pipelines"
 """The site prefix under which pipelines hand their outputs in; no real site may use it."""

@@ -66,12 +66,13 @@ DEADLINES: Final[dict[State, Deadline]] = {
     State.VERIFIED: WORK,
     State.QUARANTINED: WORK,
     State.CONFLICT: WORK,
+    State.DUPLICATE: WORK,
 }
-"""By state; the last two until their copy is in quarantine. A conflict then is under DECISION."""
+"""By state; what was refused until its copy is in quarantine, a conflict then is under DECISION;
+a duplicate while it waits until its original is kept."""
 
 NO_DEADLINE: Final[dict[State, str]] = {
     State.PLACED: "at its end; its bytes are read again in their turn",
-    State.DUPLICATE: "at its end; reconciliation finds a landing copy that was not settled",
     State.IGNORED: "at its end",
     State.SUPERSEDED: "at its end",
     State.EXPIRED: "at its end",
@@ -96,6 +97,8 @@ def deadline_of(record: ObjectRecord) -> Deadline | None:
     if record.state is State.CONFLICT and record.held is not None:
         return DECISION if record.decision is None else None
     if record.state is State.QUARANTINED and not _waits_for_copy(record):
+        return None
+    if record.state is State.DUPLICATE and not record.redrives:
         return None
     return DEADLINES.get(record.state)
 
@@ -145,6 +148,8 @@ def step_of(record: ObjectRecord) -> Step | None:
     if record.state is State.RECEIVED:
         return Step.INSPECT_DICOM if record.kind is Kind.DICOM else Step.INSPECT_GENOMICS
     if record.state is State.VERIFIED:
+        return Step.PLACE_OBJECT
+    if record.state is State.DUPLICATE and record.redrives:
         return Step.PLACE_OBJECT
     return Step.PLACE_OBJECT if _waits_for_copy(record) else None
 

@@ -151,8 +151,11 @@ class ObjectRecord:
 
     @property
     def kept_at(self) -> Location:
-        """Where the bytes are read from: a copy that was proven equal outlives the arrival."""
-        return self.placed or self.held or self.location
+        """Where the bytes are read from: a copy that was proven equal outlives the arrival.
+
+        What was placed and then refused was proven last when it was set aside.
+        """
+        return self.held or self.placed or self.location
 
     @property
     def evidence(self) -> tuple[Digest, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from forebay.domain.conflicts import STORAGE_FACTS
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.integrity import Algorithm, Digest, same_bytes
-from forebay.domain.objects import ObjectRecord
+from forebay.domain.objects import Location, ObjectRecord
 
 SAMPLE_SHARE: Final = 0.1
 """Part of the budget that reads at random, so that no place in the queue is a hiding place."""
@@ -138,9 +138,15 @@ def first_strong(record: ObjectRecord, reading: Reading) -> tuple[Digest, ...]:
     return tuple(d for d in reading.digests if not record.digest(d.algorithm))
 
 
-def finding_of(record: ObjectRecord, reading: Reading, *, healed_from: str = "") -> Finding:
-    """Say that a stored copy is damaged; with `healed_from`, where whole bytes were found."""
-    where = f"the zone's copy of object {record.object_id}"
+def finding_of(
+    record: ObjectRecord, reading: Reading, *, healed_from: str = "", copy: Location | None = None
+) -> Finding:
+    """Say that a stored copy is damaged; with `healed_from`, where whole bytes were found.
+
+    With `copy` it says which version is meant, so that the same is not said again.
+    """
+    place = "copy in quarantine" if copy and copy == record.held else "zone's copy"
+    where = f"the {place} of object {record.object_id}"
     if reading.bytes is Bytes.MISSING:
         what = f"The bytes of {where} are not in storage any more"
     else:
@@ -156,9 +162,20 @@ def finding_of(record: ObjectRecord, reading: Reading, *, healed_from: str = "")
         code=ReasonCode.STORED_BYTES_MISSING if is_missing else ReasonCode.STORED_BYTES_CHANGED,
         message=f"{what}; {next_step}",
         owner=Owner.PLATFORM,
+        position=_position(copy) if copy else "",
         expected=expected,
         found=found,
     )
+
+
+def is_noted(record: ObjectRecord, copy: Location) -> bool:
+    """Tell whether a record says already that this very copy of its object is damaged."""
+    position = _position(copy)
+    return any(w.code in DAMAGED and w.position == position for w in record.warnings)
+
+
+def _position(copy: Location) -> str:
+    return f"version {copy.version_id}"
 
 
 def _difference(record: ObjectRecord, reading: Reading) -> tuple[str, str]:

@@ -47,6 +47,7 @@ class DifferenceKind(StrEnum):
     TAG_DRIFT = "tag-drift"
     LOCK_DRIFT = "lock-drift"
     UNSETTLED_LANDING = "unsettled-landing"
+    ORPHANED_DUPLICATE = "orphaned-duplicate"
     WRONG_ZONE = "wrong-zone"
     REPLICA_MISSING = "replica-missing"
     REPLICA_DRIFT = "replica-drift"
@@ -137,6 +138,11 @@ EXPLANATIONS: Final[Mapping[DifferenceKind, Explanation]] = {
         "An arrival was dealt with, but is not marked so: it would never expire.",
         Owner.PLATFORM,
         Repair.SETTLE,
+    ),
+    DifferenceKind.ORPHANED_DUPLICATE: Explanation(
+        "The original of a duplicate was lost; the duplicate's arrival holds the only bytes.",
+        Owner.PLATFORM,
+        Repair.PLACE,
     ),
     DifferenceKind.WRONG_ZONE: Explanation(
         "An object is kept in another zone than the one its class demands.",
@@ -367,10 +373,18 @@ def expected_tags(record: ObjectRecord, copy: Location) -> dict[str, str]:
 
 def kept_at(record: ObjectRecord) -> Location | None:
     """Return where a record's bytes must be, None where they may be gone."""
+    return None if record.state in HELD and is_known_damage(record) else counted_copy(record)
+
+
+def counted_copy(record: ObjectRecord) -> Location | None:
+    """Return the copy whose bytes an object counts on, None where others or none are meant.
+
+    What was placed and is held now, say, lies in its zone unreadable: its bytes matter to nobody.
+    """
     if record.state in COPIED:
         return record.placed
     if record.state in HELD:
-        return None if is_known_damage(record) else record.held
+        return record.held
     return record.kept_at if record.state in IN_FLIGHT else None
 
 

@@ -44,7 +44,8 @@ TRANSITIONS: Final[dict[State | None, frozenset[State]]] = {
     State.PLACED: frozenset({State.QUARANTINED, State.SUPERSEDED, State.EXPIRED, State.DELETED}),
     State.SUPERSEDED: frozenset({State.EXPIRED, State.DELETED}),
     State.QUARANTINED: frozenset({State.RECEIVED, State.EXPIRED, State.DELETED}),
-    State.DUPLICATE: frozenset({State.EXPIRED, State.DELETED}),
+    # Its original was lost before it was kept: the duplicate takes its place.
+    State.DUPLICATE: frozenset({State.RECEIVED, State.EXPIRED, State.DELETED}),
     State.CONFLICT: frozenset({State.RECEIVED, State.EXPIRED, State.DELETED}),
     State.IGNORED: frozenset(),
     State.EXPIRED: frozenset(),

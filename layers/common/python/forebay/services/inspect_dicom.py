@@ -41,6 +41,7 @@ class InspectDicom:
             return Result.ALREADY_DONE
         if findings := refuse_unread(before):
             return self.inspector.quarantine(before, before, findings, declarations)
+        self.inspector.check_copy(before)
         inspection = self.parse(StoredSource(self.inspector.store, before))
         if inspection.record is None:
             return self.inspector.quarantine(before, before, inspection.findings, declarations)

@@ -87,6 +87,7 @@ class InspectGenomics:
                 name=_file_name(before),
                 algorithms={Algorithm.MD5, Algorithm.SHA256, *wanted},
             )
+            self.inspector.check_read(before, inspection.digests)
             after = _described(before, inspection)
             # A digest mismatch explains a broken file better than the place where it broke.
             after, judgement = self.inspector.judge(after, declarations)
@@ -114,6 +115,7 @@ class InspectGenomics:
             return self.inspector.quarantine(before, before, [_too_large(before)], declarations)
         data = b"".join(self.inspector.chunks(before))
         digests, _ = self.inspector.digest_chunks([data], [Algorithm.SHA256])
+        self.inspector.check_read(before, digests)
         after = replace(before, digests=merged(before.digests, digests))
         after, judgement = self.inspector.judge(after, declarations)
         if judgement.finding:

@@ -1,6 +1,7 @@
 """What the inspections of all formats share: reading once, judging digests, claiming identity."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -23,9 +24,10 @@ from forebay.domain.integrity import (
     same_bytes,
 )
 from forebay.domain.naming import check_key
-from forebay.domain.objects import Choice, ObjectRecord
+from forebay.domain.objects import Choice, Location, ObjectRecord
+from forebay.domain.rechecks import Bytes, Reading, read_as
 from forebay.domain.states import State
-from forebay.errors import ObjectMissingError, StaleRecordError
+from forebay.errors import DamagedBytesError, ObjectMissingError, StaleRecordError
 from forebay.services.leasing import IN_PROGRESS
 from forebay.services.ports import (
     Applied,
@@ -97,10 +99,58 @@ class Inspector:
         return self.store.chunks(record.kept_at, CHUNK_BYTES)
 
     def read_digests(self, record: ObjectRecord, algorithms: Iterable[Algorithm]) -> ObjectRecord:
-        """Return the record with digests computed by reading the object once."""
-        wanted = tuple(dict.fromkeys((Algorithm.SHA256, *algorithms)))
-        digests, _ = self.digest_chunks(self.chunks(record), wanted)
+        """Return the record with digests computed by reading the object once.
+
+        Damaged bytes are no evidence, and no fault of their sender: where the copy contradicts what
+        was verified before, the arrival is read, if it is still there.
+
+        Raises:
+            DamagedBytesError: no bytes are at hand that agree with the evidence.
+        """
+        known = (digest.algorithm for digest in record.evidence)
+        wanted = tuple(dict.fromkeys((Algorithm.SHA256, *algorithms, *known)))
+        try:
+            digests = self._digests_at(record.kept_at, record, wanted)
+        except (DamagedBytesError, ObjectMissingError) as exc:
+            if record.kept_at == record.location:
+                raise
+            try:
+                digests = self._digests_at(record.location, record, wanted)
+            except ObjectMissingError:
+                raise exc from None
         return replace(record, digests=merged(record.digests, digests))
+
+    def _digests_at(
+        self, place: Location, record: ObjectRecord, wanted: tuple[Algorithm, ...]
+    ) -> tuple[Digest, ...]:
+        digests, size_bytes = self.digest_chunks(self.store.chunks(place, CHUNK_BYTES), wanted)
+        self._check(record, place, read_as(record, size_bytes=size_bytes, digests=digests))
+        return digests
+
+    def check_read(self, record: ObjectRecord, digests: tuple[Digest, ...]) -> None:
+        """Raise DamagedBytesError if what was just read is not what was verified before."""
+        reading = read_as(record, size_bytes=record.size_bytes, digests=digests)
+        self._check(record, record.kept_at, reading)
+
+    def check_copy(self, record: ObjectRecord) -> None:
+        """Read the copy of an object that is inspected again; raises DamagedBytesError."""
+        if record.kept_at != record.location:
+            known = (digest.algorithm for digest in record.evidence)
+            wanted = tuple(dict.fromkeys((Algorithm.SHA256, *known)))
+            self._digests_at(record.kept_at, record, wanted)
+
+    def _check(self, record: ObjectRecord, place: Location, reading: Reading) -> None:
+        if reading.bytes is Bytes.EQUAL and not reading.is_proof and place != record.location:
+            # Some evidence only storage can compute.
+            said = self.store.head(place)
+            reading = read_as(
+                record, size_bytes=said.size_bytes, digests=said.digests, composite=said.composite
+            )
+        if reading.bytes is Bytes.CHANGED:
+            raise DamagedBytesError(
+                f"the stored bytes of object {record.object_id} are not those that were verified;"
+                " nothing is judged by them, the recheck comes first"
+            )
 
     def judge(
         self, record: ObjectRecord, declarations: Declarations
@@ -122,7 +172,15 @@ class Inspector:
         findings: Sequence[Finding],
         declarations: Declarations,
     ) -> Result:
-        """Write the refusal; the first finding is the reason."""
+        """Write the refusal; the first finding is the reason.
+
+        What is refused unread is read now where storage knows no checksum of it: without any, no
+        copy of it in quarantine could be proven.
+        """
+        if not (after.evidence or after.composite_checksum):
+            # What is gone is found to be so by place_object.
+            with suppress(ObjectMissingError):
+                after = self.read_digests(after, (Algorithm.CRC64NVME,))
         moved = before.moved_to(
             State.QUARANTINED,
             self.clock.now(),

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from forebay.domain.classification import Classification, facts_of
-from forebay.domain.deadlines import step_of
+from forebay.domain.deadlines import redriven, step_of
+from forebay.domain.duplicates import Standing, standing_of
 from forebay.domain.integrity import Algorithm, same_bytes
 from forebay.domain.naming import has_zone_key, held_key, zone_key
 from forebay.domain.objects import Choice, Location, ObjectRecord
 from forebay.domain.rechecks import DAMAGED, Bytes, Reading, finding_of
+from forebay.domain.reconciliation import is_settled
 from forebay.domain.removals import without_source
 from forebay.domain.states import State
 from forebay.errors import CopyMismatchError, ObjectMissingError, StaleRecordError
@@ -72,9 +74,40 @@ class PlaceObject:
             if not (redelivered and self._is_gone(record)):
                 raise
             record = self._forget(record)
-        if record.state in _SETTLED:
+        if record.state is State.DUPLICATE:
+            record = self._settle_duplicate(record)
+        elif record.state in _SETTLED:
             self._settle_landing(record)
         return record.state
+
+    def _settle_duplicate(self, record: ObjectRecord) -> ObjectRecord:
+        """Let a duplicate's arrival expire once its original is kept; it may be all there is.
+
+        original    VERIFIED ──► PLACED            the arrival may go
+        original    VERIFIED ──► DELETED           the duplicate is inspected again, and placed
+        duplicate   waits, unsettled: the sweeper and reconciliation come back to it
+        """
+        standing = standing_of(self.catalog.get(record.original_id))
+        now = self.clock.now()
+        after = record
+        if standing is Standing.KEPT:
+            self._settle_landing(record)
+            if record.redrives:
+                after = record.amended(now, redrives=0, warnings=record.lasting_warnings)
+        elif standing is Standing.LOST and self._is_unsettled(record):
+            after = record.moved_to(State.RECEIVED, now, original_id="")
+        elif standing is Standing.UNDER_WAY and not record.redrives:
+            # From now on a sweep will find it: no event says when the original is kept.
+            after = redriven(record, now)
+        if after is not record:
+            self.catalog.apply(Change(record, after))
+        return after
+
+    def _is_unsettled(self, record: ObjectRecord) -> bool:
+        try:
+            return not is_settled(self.store.tags(record.location))
+        except ObjectMissingError:
+            return False
 
     def _brought(self, record: ObjectRecord, *, redelivered: bool) -> ObjectRecord:
         if record.state is State.VERIFIED:
@@ -120,7 +153,7 @@ class PlaceObject:
     def _place(self, record: ObjectRecord, *, redelivered: bool) -> ObjectRecord:
         chosen = self._classified(record)
         target = self._target(record, chosen)
-        copy = self._copied(record, target, _tags(record, chosen), redelivered=redelivered)
+        copy = self._copied_whole(record, target, _tags(record, chosen), redelivered=redelivered)
         after = record.moved_to(
             State.PLACED,
             self.clock.now(),
@@ -151,7 +184,7 @@ class PlaceObject:
         tags = {Tag.OBJECT_ID: record.object_id, Tag.VERDICT: REFUSED, **_reason(record)}
         now = self.clock.now()
         try:
-            copy = self._copied_aside(record, target, tags, redelivered=redelivered)
+            copy = self._copied_whole(record, target, tags, redelivered=redelivered)
         except (CopyMismatchError, ObjectMissingError):
             lost = self._lost_bytes(record) if redelivered else None
             if lost is None:
@@ -164,7 +197,7 @@ class PlaceObject:
         self.catalog.apply(Change(record, after))
         return after
 
-    def _copied_aside(
+    def _copied_whole(
         self, record: ObjectRecord, target: Location, tags: Mapping[str, str], *, redelivered: bool
     ) -> StoredObject:
         """Copy what is kept, or the arrival where what was kept is damaged or gone."""
@@ -173,7 +206,7 @@ class PlaceObject:
         except (CopyMismatchError, ObjectMissingError):
             if record.kept_at == record.location:
                 raise
-            arrival = replace(record, placed=None)
+            arrival = replace(record, placed=None, held=None)
             return self._copied(arrival, target, tags, redelivered=redelivered)
 
     def _lost_bytes(self, record: ObjectRecord) -> Reading | None:
@@ -254,7 +287,7 @@ class PlaceObject:
 
 
 OBJECT_ID_METADATA: Final = "forebay-object-id"
-_SETTLED: Final = frozenset({State.PLACED, State.QUARANTINED, State.DUPLICATE, State.CONFLICT})
+_SETTLED: Final = frozenset({State.PLACED, State.QUARANTINED, State.CONFLICT})
 _HAS_NO_COPY: Final = frozenset({State.VERIFIED, State.QUARANTINED, State.CONFLICT})
 
 

@@ -13,8 +13,10 @@ from itertools import islice
 from typing import Final, Protocol, TypeVar
 
 from forebay.domain.arrivals import read_key
+from forebay.domain.duplicates import Standing, standing_of
 from forebay.domain.integrity import same_bytes
 from forebay.domain.objects import Kind, Location, ObjectRecord, object_id
+from forebay.domain.rechecks import is_noted
 from forebay.domain.reconciliation import (
     COPIED,
     HELD,
@@ -29,6 +31,7 @@ from forebay.domain.reconciliation import (
     Report,
     Scope,
     belongs_in,
+    counted_copy,
     expected_tags,
     is_half_copied,
     is_known_damage,
@@ -279,15 +282,23 @@ class _Comparison:
         if self._is_moving(record):
             return []
         found = self._size_drift(zone, row, record)
-        if self.scope.deep and not self._settled(row.location) and self._may_expire(record):
-            kind = DifferenceKind.UNSETTLED_LANDING
-            found.append(self._of_version(kind, zone, row, record.object_id, site=record.site))
+        if self.scope.deep and not self._settled(row.location):
+            kind = self._unsettled(record)
+            if kind:
+                found.append(self._of_version(kind, zone, row, record.object_id, site=record.site))
         return found
 
-    def _may_expire(self, record: ObjectRecord) -> bool:
-        """Tell whether an arrival was dealt with, and its bytes are kept elsewhere."""
+    def _unsettled(self, record: ObjectRecord) -> DifferenceKind | None:
+        """Return what is wrong about an arrival that is not settled, None while it may be so."""
+        if record.state is State.DUPLICATE:
+            standing = standing_of(self.tools.catalog.get(record.original_id))
+            return {
+                Standing.KEPT: DifferenceKind.UNSETTLED_LANDING,
+                Standing.LOST: DifferenceKind.ORPHANED_DUPLICATE,
+            }.get(standing)
         is_aside = record.state not in HELD or record.held is not None or is_known_damage(record)
-        return record.state in SETTLED and is_aside
+        is_dealt_with = record.state in SETTLED and is_aside
+        return DifferenceKind.UNSETTLED_LANDING if is_dealt_with else None
 
     def _settled(self, location: Location) -> bool:
         return is_settled(self.tools.store.tags(location))
@@ -338,13 +349,12 @@ class _Comparison:
     ) -> list[Difference]:
         if is_known_damage(record):
             return []
-        found = self._size_drift(zone, row, record)
-        if not self.scope.deep:
-            return found
-        stored = self.tools.store.head(row.location)
-        if not found and _contradicts(record, stored):
-            found.append(self._of_record(DifferenceKind.CHECKSUM_DRIFT, zone, row, record))
-        if found:
+        found: list[Difference] = []
+        if row.location == counted_copy(record) and not is_noted(record, row.location):
+            found = self._size_drift(zone, row, record)
+            if self.scope.deep and not found and self._has_drifted(row.location, record):
+                found.append(self._of_record(DifferenceKind.CHECKSUM_DRIFT, zone, row, record))
+        if found or not self.scope.deep:
             return found  # Which tags it must have depends on what becomes of it.
         expected = expected_tags(record, row.location)
         now = self.tools.store.tags(row.location) if tags is None else tags
@@ -369,6 +379,9 @@ class _Comparison:
             return []
         said = f"its object is {record.state.value}"
         return [self._of_record(DifferenceKind.STRAY_COPY, zone, row, record, said)]
+
+    def _has_drifted(self, location: Location, record: ObjectRecord) -> bool:
+        return contradicts(record, self.tools.store.head(location))
 
     def _is_twin(self, row: ListedVersion, record: ObjectRecord) -> bool:
         """Tell whether a version is one more equal copy under the key where its object is kept.
@@ -472,7 +485,7 @@ class _Comparison:
         replicas = [found for found in map(self._described, places) if found]
         if not replicas:
             return [self._about(DifferenceKind.REPLICA_MISSING, record, placed)]
-        if all(_contradicts(record, replica) for replica in replicas):
+        if all(contradicts(record, replica) for replica in replicas):
             return [self._about(DifferenceKind.REPLICA_DRIFT, record, replicas[0].location)]
         return []
 
@@ -560,7 +573,8 @@ class _Comparison:
             return list(pool.map(work, items))
 
 
-def _contradicts(record: ObjectRecord, stored: StoredObject) -> bool:
+def contradicts(record: ObjectRecord, stored: StoredObject) -> bool:
+    """Tell whether what storage says of a version is not what is known of its object."""
     if stored.size_bytes != record.size_bytes:
         return True
     if stored.digests:

@@ -7,13 +7,16 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from forebay.domain.objects import Location, ObjectRecord
+from forebay.domain.rechecks import Bytes, Reading, finding_of
 from forebay.domain.reconciliation import (
     COPIED,
     HELD,
     REFUSED,
+    VERIFIED,
     Action,
     Difference,
     Repair,
+    counted_copy,
     expected_tags,
     kept_at,
     landing_of,
@@ -22,10 +25,10 @@ from forebay.domain.removals import without_copy, without_source
 from forebay.domain.states import State
 from forebay.errors import ObjectMissingError, StaleRecordError
 from forebay.events import utc_text
-from forebay.names import LANDING_SETTLED, Step, Tag, Zone
+from forebay.names import LANDING_NEEDED, LANDING_SETTLED, Step, Tag, Zone
 from forebay.services.place_object import OBJECT_ID_METADATA, copy_checksum, is_equal
 from forebay.services.ports import Catalog, Change, Clock, ObjectStore, Queues, StoredObject
-from forebay.services.reconcile_storage import Locks
+from forebay.services.reconcile_storage import Locks, contradicts
 from forebay.services.redriving import envelope
 
 LEDGER_FOLDER: Final = "reconciliation"
@@ -188,7 +191,8 @@ class RepairStorage:
         expected = expected_tags(record, place) if place in (record.placed, record.held) else {}
         if not expected:
             return Outcome.NOT_NEEDED, "Its object is under way, or kept elsewhere."
-        if not is_equal(record, self.store.head(place)):
+        is_opened = expected[Tag.VERDICT] == VERIFIED
+        if is_opened and not is_equal(record, self.store.head(place)):
             # Never open to readers what is not proven.
             return Outcome.LEFT, "Its bytes are not those of the record: the recheck comes first."
         self.store.add_tags(place, expected)
@@ -233,10 +237,47 @@ class RepairStorage:
         return Outcome.DONE, "No equal bytes are left; the catalog says so now."
 
     def _recheck(self, difference: Difference) -> tuple[Outcome, str]:
-        if self._record(difference).state is not State.PLACED:
-            return Outcome.LEFT, "Only placed objects are read again."
+        record, place = self._record(difference), _place_of(difference)
+        if record.state is not State.PLACED:
+            return self._note_damage(record, place)
         said = getattr(self.recheck(difference.object_id), "outcome", "")
         return Outcome.DONE, f"The recheck says: {said}." if said else ""
+
+    def _note_damage(self, record: ObjectRecord, place: Location) -> tuple[Outcome, str]:
+        """Record that a copy kept aside or on its way is damaged, or replace it by its arrival."""
+        if place != counted_copy(record) or place == record.location:
+            return Outcome.LEFT, "Only copies are read again."
+        stored = self.store.head(place)
+        if not contradicts(record, stored):
+            return Outcome.NOT_NEEDED, "Storage says nothing else of it now."
+        if record.state not in COPIED and self._is_whole(record, record.location):
+            return self._without_damaged(record, place)
+        reading = Reading(Bytes.CHANGED, stored.digests, stored.size_bytes)
+        finding = finding_of(record, reading, copy=place)
+        now = self.clock.now()
+        if record.state in (State.RECEIVED, State.VERIFIED):
+            after = record.moved_to(State.QUARANTINED, now, finding=finding)
+        else:
+            # Why it was refused or superseded remains true, and remains what is said first.
+            after = record.amended(now, warnings=(*record.warnings, finding))
+        self.catalog.apply(Change(record, after))
+        return Outcome.DONE, "No whole bytes are left; the record says so now."
+
+    def _without_damaged(self, record: ObjectRecord, copy: Location) -> tuple[Outcome, str]:
+        """Let a whole arrival stand for a damaged copy again; until then it must not expire."""
+        self.store.add_tags(record.location, {Tag.LANDING: LANDING_NEEDED})
+        forgotten = {"held": None} if copy == record.held else {"placed": None}
+        if record.state in HELD:
+            self._redrive_placement(record, **forgotten)
+            return Outcome.DONE, "It is held anew from its arrival."
+        self.catalog.apply(Change(record, record.amended(self.clock.now(), **forgotten)))
+        return Outcome.DONE, "Its arrival is whole, and is read in its stead."
+
+    def _is_whole(self, record: ObjectRecord, place: Location) -> bool:
+        try:
+            return is_equal(record, self.store.head(place))
+        except ObjectMissingError:
+            return False
 
     def _replicate(self, difference: Difference) -> tuple[Outcome, str]:
         record = self._record(difference)
