@@ -12,7 +12,15 @@ from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
 from forebay import names
-from forebay.names import EVENT_SOURCE, FOLDERS, LANDING_ZONES, DetailType, Step, Zone
+from forebay.names import (
+    DELETED_OUTSIDE_POLICY,
+    EVENT_SOURCE,
+    FOLDERS,
+    LANDING_ZONES,
+    DetailType,
+    Step,
+    Zone,
+)
 from infra import outputs
 from infra.checks import acknowledge
 from infra.constructs.alarm import Above, Notice, alarm, forebay_metric
@@ -59,7 +67,6 @@ _CONDITION_OF_COPIES: Final = (
     "Object Access Tier Changed",
 )
 """What S3 tells of a placed copy that is news: not that we made it, or tagged it."""
-_OUTSIDE_POLICY: Final = "deleted"
 _ZONES_OF_COPIES: Final = (Zone.CLINICAL, Zone.GENOMICS, Zone.DERIVED, Zone.QUARANTINE)
 
 
@@ -115,7 +122,9 @@ class IngestStack(StepStack):
             self,
             "DeletedOutsidePolicyAlarm",
             Above.once(
-                forebay_metric("Outcomes", step=Step.REGISTER_OBJECT.value, outcome=_OUTSIDE_POLICY)
+                forebay_metric(
+                    "Outcomes", step=Step.REGISTER_OBJECT.value, outcome=DELETED_OUTSIDE_POLICY
+                )
             ),
             Notice(
                 "A placed copy was deleted, and no decision allowed it.",

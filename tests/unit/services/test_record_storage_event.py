@@ -357,6 +357,15 @@ def test_event_of_a_copy_that_is_there_or_not_counted_on_changes_nothing() -> No
     assert world.record(made) == before
 
 
+def test_deletion_that_nobody_allowed_has_an_outcome_of_its_own_to_alarm_on() -> None:
+    world = World()
+    made, copy = placed(world)
+    world.store.expire(copy)
+
+    assert world.record_storage_event(gone(copy)) == (Heard.DELETED_OUTSIDE_POLICY, made)
+    assert Heard.DELETED_OUTSIDE_POLICY.value == "deleted outside policy"
+
+
 def test_held_copy_that_is_deleted_is_said() -> None:
     world = World()
     made = world.image(b"no dicom")

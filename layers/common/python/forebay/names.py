@@ -91,7 +91,10 @@ QUEUE_STEPS: Final = (
 
 
 REDRIVEN: Final = "forebay-redriven"
-"""Message attribute of work that was handed to a step again: an earlier try may have done a part."""
+"""Message attribute of work handed to a step again: an earlier try may have done a part of it."""
+
+DELETED_OUTSIDE_POLICY: Final = "deleted outside policy"
+"""Outcome of an event that says a placed copy is gone, and no decision allowed it: an alarm."""
 
 
 class DetailType(StrEnum):

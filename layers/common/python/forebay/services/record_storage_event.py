@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from forebay.domain.findings import ReasonCode
 from forebay.domain.objects import Location, ObjectRecord, object_id
 from forebay.domain.removals import (
     REMOVALS,
@@ -19,7 +20,7 @@ from forebay.domain.removals import (
 from forebay.domain.states import State
 from forebay.errors import MessageError, ObjectMissingError
 from forebay.events import ObjectCreated, S3Event, StorageChanged, StorageKind
-from forebay.names import LANDING_ZONES, Zone
+from forebay.names import DELETED_OUTSIDE_POLICY, LANDING_ZONES, Zone
 from forebay.services.ports import Catalog, Change, Clock, ObjectStore
 from forebay.services.register_object import RegisterObject
 
@@ -30,6 +31,7 @@ class Heard(StrEnum):
     REGISTERED = "registered"
     KNOWN = "known already"
     DELETED = "deleted"
+    DELETED_OUTSIDE_POLICY = DELETED_OUTSIDE_POLICY
     EXPIRED = "expired"
     AMENDED = "storage facts recorded"
     NOTHING_LOST = "nothing lost"
@@ -129,5 +131,7 @@ def _speaks_of(event: StorageChanged, copy: Location) -> bool:
 
 
 def _heard(change: Change) -> Heard:
-    state = change.after.state
+    state, finding = change.after.state, change.after.finding
+    if finding and finding.code is ReasonCode.DELETED_OUTSIDE_POLICY:
+        return Heard.DELETED_OUTSIDE_POLICY
     return {State.DELETED: Heard.DELETED, State.EXPIRED: Heard.EXPIRED}.get(state, Heard.AMENDED)
