@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from forebay.adapters import keys
-from forebay.adapters.catalog_reader import Query
+from forebay.adapters.queries import Query, query_items
 from forebay.domain.findings import Owner
 from forebay.domain.runs import RunState
 from forebay.domain.states import State
@@ -53,6 +52,4 @@ class DynamoAgenda:
         return [object_id for _, object_id in sorted(found)[:limit]]
 
     def _items(self, query: Query, limit: int) -> Iterator[Mapping[str, Any]]:
-        arguments: Any = {**query.arguments(self.table), "PaginationConfig": {"MaxItems": limit}}
-        pages = self.client.get_paginator("query").paginate(**arguments)
-        return islice((item for page in pages for item in page["Items"]), limit)
+        return query_items(self.client, query.arguments(self.table), limit=limit)

@@ -1,6 +1,6 @@
 """The catalog in DynamoDB."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +11,7 @@ from forebay.adapters import keys
 from forebay.adapters.items import (
     Item,
     from_item,
+    item_key,
     lease_item,
     lease_of,
     object_item,
@@ -20,6 +21,7 @@ from forebay.adapters.items import (
     to_item,
     value,
 )
+from forebay.adapters.queries import query_items
 from forebay.domain.integrity import Digest
 from forebay.domain.objects import Location, ObjectRecord
 from forebay.domain.runs import PipelineRun
@@ -64,7 +66,7 @@ class DynamoCatalog:
     def get_with_declarations(self, object_id: str) -> tuple[ObjectRecord | None, Declarations]:
         """Return a record together with what checksum files said about its key, in one request."""
         pk, sk = keys.object_key(object_id)
-        wanted: Any = [_key((pk, sk)), _key((pk, keys.DECLARED_SK))]
+        wanted: Any = [item_key((pk, sk)), item_key((pk, keys.DECLARED_SK))]
         found: dict[str, Item] = {}
         while wanted:
             answer = self.client.batch_get_item(
@@ -154,7 +156,7 @@ class DynamoCatalog:
         try:
             self.client.delete_item(
                 TableName=self.table,
-                Key=_key(keys.lease_key(lease.object_id)),
+                Key=item_key(keys.lease_key(lease.object_id)),
                 ConditionExpression="holder = :mine AND ends_at = :until",
                 ExpressionAttributeValues={
                     ":mine": value(lease.holder),
@@ -208,30 +210,23 @@ class DynamoCatalog:
         return True
 
     def _get(self, key: keys.Key) -> Item | None:
-        answer = self.client.get_item(TableName=self.table, Key=_key(key), ConsistentRead=True)
+        answer = self.client.get_item(TableName=self.table, Key=item_key(key), ConsistentRead=True)
         return answer.get("Item")
 
-    def _query(self, pk: str, *, prefix: str = "") -> list[Item]:
+    def _query(self, pk: str, *, prefix: str = "") -> Iterator[Mapping[str, Any]]:
         condition, values = "pk = :pk", {":pk": value(pk)}
         if prefix:
             condition, values = (
                 f"{condition} AND begins_with(sk, :sk)",
                 values | {":sk": value(prefix)},
             )
-        items: list[Item] = []
-        start: dict[str, Any] = {}
-        while True:
-            answer = self.client.query(
-                TableName=self.table,
-                KeyConditionExpression=condition,
-                ExpressionAttributeValues=values,
-                ConsistentRead=True,
-                **start,
-            )
-            items += answer["Items"]
-            if not answer.get("LastEvaluatedKey"):
-                return items
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        arguments = {
+            "TableName": self.table,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": values,
+            "ConsistentRead": True,
+        }
+        return query_items(self.client, arguments)
 
     def _write(self, parts: Sequence[dict[str, Any]]) -> None:
         if len(parts) == 1:
@@ -251,7 +246,7 @@ class DynamoCatalog:
             expression += " REMOVE " + ", ".join(f"#{i}" for i in places)
         return {
             "TableName": self.table,
-            "Key": _key(keys.object_key(will_be.object_id)),
+            "Key": item_key(keys.object_key(will_be.object_id)),
             "UpdateExpression": expression,
             "ConditionExpression": "version = :before",
             "ExpressionAttributeNames": names,
@@ -274,7 +269,7 @@ class DynamoCatalog:
 
     def _undisturbed(self, change: Change) -> dict[str, Any]:
         pk, _ = keys.object_key(change.after.object_id)
-        check: dict[str, Any] = {"TableName": self.table, "Key": _key((pk, keys.DECLARED_SK))}
+        check: dict[str, Any] = {"TableName": self.table, "Key": item_key((pk, keys.DECLARED_SK))}
         revision = change.declarations.revision if change.declarations else 0
         if revision:
             values = {":revision": value(revision)}
@@ -287,7 +282,7 @@ class DynamoCatalog:
     def _count(self, object_id: str) -> dict[str, Any]:
         return {
             "TableName": self.table,
-            "Key": _key(keys.object_key(object_id)),
+            "Key": item_key(keys.object_key(object_id)),
             "UpdateExpression": "ADD duplicate_count :one",
             "ConditionExpression": "attribute_exists(pk)",
             "ExpressionAttributeValues": {":one": value(1)},
@@ -358,10 +353,6 @@ def _declarations(item: Mapping[str, Any] | None) -> Declarations:
 def _unprocessed(answer: Any, table: str) -> list[Item]:
     keys_left: list[Item] = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
     return keys_left
-
-
-def _key(key: keys.Key) -> Item:
-    return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
 
 
 def _code(exc: ClientError) -> str:

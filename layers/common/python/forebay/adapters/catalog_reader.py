@@ -1,18 +1,19 @@
 """Questions people ask of the catalog, each answered by queries, never by a scan."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay.adapters import keys
-from forebay.adapters.items import from_item, moment, object_record, pipeline_run
+from forebay.adapters.items import from_item, item_key, moment, object_record, pipeline_run
+from forebay.adapters.queries import Query, query_items
 from forebay.domain.objects import Location, ObjectRecord, place_id
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
 from forebay.errors import Trouble
 from forebay.events import utc_text
-from forebay.names import INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
+from forebay.names import INDEX_BY_GROUP, INDEX_BY_STATE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -40,47 +41,6 @@ class StateEntry:
     object_id: str
 
 
-_STEMS: Final = {INDEX_BY_STATE: "state", INDEX_BY_GROUP: "group", INDEX_BY_DUE: "due"}
-"""By index: what its key attributes are called, before `_pk` and `_sk`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Arguments of one DynamoDB query: a partition, optionally a sort key range or prefix."""
-
-    pk: str
-    index: str = ""
-    prefix: str = ""
-    low: str = ""
-    high: str = ""
-    newest_first: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    def arguments(self, table: str) -> dict[str, Any]:
-        """Return the keyword arguments of `client.query`."""
-        stem = _STEMS.get(self.index, "")
-        names = {"#pk": f"{stem}_pk" if stem else "pk"}
-        values = {":pk": {"S": self.pk}}
-        condition = "#pk = :pk"
-        if self.prefix:
-            condition += " AND begins_with(#sk, :sk)"
-            values[":sk"] = {"S": self.prefix}
-        elif self.low or self.high:
-            condition += " AND #sk BETWEEN :low AND :high"
-            values |= {":low": {"S": self.low or " "}, ":high": {"S": self.high or "~"}}
-        if "#sk" in condition:
-            names["#sk"] = f"{stem}_sk" if stem else "sk"
-        return {
-            "TableName": table,
-            "KeyConditionExpression": condition,
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values,
-            "ScanIndexForward": not self.newest_first,
-            **({"IndexName": self.index} if self.index else {}),
-            **self.extra,
-        }
-
-
 @dataclass(frozen=True, slots=True)
 class CatalogReader:
     """Reads for people: the command line and, later, the API."""
@@ -91,16 +51,14 @@ class CatalogReader:
 
     def object(self, object_id: str) -> ObjectRecord | None:
         """Return one object's record; raises ValueError when the id is none."""
-        pk, sk = keys.object_key(object_id)
-        answer = self.client.get_item(
-            TableName=self.table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
-        )
-        return object_record(answer["Item"]) if "Item" in answer else None
+        item = self._item(keys.object_key(object_id))
+        return object_record(item) if item else None
 
     def objects(self, object_ids: Iterable[str]) -> list[ObjectRecord]:
-        """Return the records that exist among the ids."""
-        found = (self.object(object_id) for object_id in object_ids)
-        return [record for record in found if record is not None]
+        """Return the records that exist among the ids, in their order."""
+        wanted = tuple(object_ids)
+        found = self.records(frozenset(wanted))
+        return [found[object_id] for object_id in wanted if object_id in found]
 
     def versions(self, bucket: str, key: str) -> list[ObjectRecord]:
         """Return every version of a key that arrived, latest arrival first."""
@@ -122,11 +80,8 @@ class CatalogReader:
 
     def pipeline_run(self, run_id: str) -> PipelineRun | None:
         """Return one pipeline run."""
-        pk, sk = keys.run_key(run_id)
-        answer = self.client.get_item(
-            TableName=self.table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
-        )
-        return pipeline_run(answer["Item"]) if "Item" in answer else None
+        item = self._item(keys.run_key(run_id))
+        return pipeline_run(item) if item else None
 
     def outputs_of_run(self, run_id: str) -> list[ObjectRecord]:
         """Return the objects a pipeline run handed in."""
@@ -153,18 +108,11 @@ class CatalogReader:
         low = utc_text(since) if since else ""
         high = utc_text(until) if until else ""
         found: list[StateEntry] = []
-        for site in tuple(sites) or self.sites():
-            for shard in range(keys.STATE_SHARDS):
-                query = Query(
-                    keys.state_pk(state, shard, site),
-                    index=INDEX_BY_STATE,
-                    low=low,
-                    high=high,
-                    newest_first=True,
-                )
-                for item in self._items(query, limit=limit):
-                    since_text, _, object_id = item["state_sk"]["S"].partition("#")
-                    found.append(StateEntry(moment(since_text), object_id))
+        for pk in self._partitions([state], sites):
+            query = Query(pk, index=INDEX_BY_STATE, low=low, high=high, newest_first=True)
+            for item in self._items(query, limit=limit):
+                since_text, _, object_id = item["state_sk"]["S"].partition("#")
+                found.append(StateEntry(moment(since_text), object_id))
         return sorted(found, reverse=True)[:limit]
 
     def in_state(
@@ -185,12 +133,9 @@ class CatalogReader:
     ) -> Iterator[str]:
         """Yield ids of objects by state, site and time, without end; the index lags a little."""
         low = utc_text(since) if since else ""
-        for name in [site] if site else self.sites():
-            for state in states:
-                for shard in range(keys.STATE_SHARDS):
-                    query = Query(keys.state_pk(state, shard, name), index=INDEX_BY_STATE, low=low)
-                    for item in self._items(query):
-                        yield item["state_sk"]["S"].partition("#")[2]
+        for pk in self._partitions(tuple(states), [site] if site else ()):
+            for item in self._items(Query(pk, index=INDEX_BY_STATE, low=low)):
+                yield item["state_sk"]["S"].partition("#")[2]
 
     def records(self, object_ids: Collection[str]) -> dict[str, ObjectRecord]:
         """Return the records that exist among the ids, read consistently."""
@@ -212,11 +157,8 @@ class CatalogReader:
 
     def count_in_state(self, state: State) -> int:
         """Return how many objects are in a state now."""
-        return sum(
-            self._count(Query(keys.state_pk(state, shard, site), index=INDEX_BY_STATE))
-            for site in self.sites()
-            for shard in range(keys.STATE_SHARDS)
-        )
+        partitions = self._partitions([state], ())
+        return sum(self._count(Query(pk, index=INDEX_BY_STATE)) for pk in partitions)
 
     def count_runs(self, state: RunState) -> int:
         """Return how many pipeline runs are in a state now."""
@@ -304,28 +246,28 @@ class CatalogReader:
         query = Query(keys.find_pk("run", run))
         return self.objects(item["object_id"]["S"] for item in self._items(query, limit=limit))
 
+    def _partitions(self, states: Collection[State], sites: Iterable[str]) -> Iterator[str]:
+        """Yield the partitions of `by_state` for some states, of all sites or those named."""
+        for site in tuple(sites) or self.sites():
+            for state in states:
+                for shard in range(keys.STATE_SHARDS):
+                    yield keys.state_pk(state, shard, site)
+
     def _sample_items(self, sample: str, sites: Iterable[str]) -> Iterator[Mapping[str, Any]]:
         for site in tuple(sites) or self.sites():
             yield from self._items(Query(keys.sample_group(site, sample), index=INDEX_BY_GROUP))
 
+    def _item(self, key: keys.Key) -> Mapping[str, Any] | None:
+        answer = self.client.get_item(TableName=self.table, Key=item_key(key), ConsistentRead=True)
+        return answer.get("Item")
+
     def _items(
         self, query: Query, *, limit: int | None = None, table: str = ""
     ) -> Iterator[Mapping[str, Any]]:
-        arguments = query.arguments(table or self.table)
-        left = limit
-        while True:
-            if left is not None:
-                arguments["Limit"] = left
-            answer = self.client.query(**arguments)
-            yield from answer["Items"]
-            if left is not None:
-                left -= len(answer["Items"])
-            if "LastEvaluatedKey" not in answer or (left is not None and left <= 0):
-                return
-            arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return query_items(self.client, query.arguments(table or self.table), limit=limit)
 
     def _batch(self, wanted: Iterable[keys.Key]) -> Iterator[Mapping[str, Any]]:
-        left: list[Any] = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in wanted]
+        left: list[Any] = [item_key(key) for key in wanted]
         held_back = 0
         while left:
             batch, left = left[:BATCH_GET_ITEMS], left[BATCH_GET_ITEMS:]

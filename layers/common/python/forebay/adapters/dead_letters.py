@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from forebay.adapters import keys
-from forebay.adapters.items import Item, from_item, moment, to_item, value
+from forebay.adapters.items import Item, from_item, item_key, moment, to_item, value
+from forebay.adapters.queries import query_items
 from forebay.domain.dead_letters import (
     DeadLetter,
     Failure,
@@ -63,7 +64,7 @@ class DynamoFailureNotes:
     def find(self, note_id: str) -> Failure | None:
         """Return the note, None when the function was killed before it could leave one."""
         answer = self.client.get_item(
-            TableName=self.table, Key=_key(keys.note_key(note_id)), ConsistentRead=True
+            TableName=self.table, Key=item_key(keys.note_key(note_id)), ConsistentRead=True
         )
         return _failure(from_item(answer["Item"])) if "Item" in answer else None
 
@@ -78,7 +79,7 @@ class DynamoDeadLetters:
     def get(self, letter_id: str) -> DeadLetter | None:
         """Return one letter, read consistently."""
         answer = self.client.get_item(
-            TableName=self.table, Key=_key(keys.letter_key(letter_id)), ConsistentRead=True
+            TableName=self.table, Key=item_key(keys.letter_key(letter_id)), ConsistentRead=True
         )
         return _letter(answer["Item"]) if "Item" in answer else None
 
@@ -159,20 +160,14 @@ class DynamoDeadLetters:
         added = ", ".join(f"#{name} :{name}" for name in counts)
         return {
             "TableName": self.table,
-            "Key": _key(keys.letter_group_key(failure.signature)),
+            "Key": item_key(keys.letter_group_key(failure.signature)),
             "UpdateExpression": f"SET {', '.join(assignments)} ADD {added}",
             "ExpressionAttributeNames": names,
             "ExpressionAttributeValues": values,
         }
 
-    def _items(self, query: Mapping[str, Any]) -> Iterator[Item]:
-        start: dict[str, Any] = {}
-        while True:
-            answer = self.client.query(TableName=self.table, **query, **start)
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+    def _items(self, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        return query_items(self.client, {"TableName": self.table, **query})
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +242,7 @@ class DynamoHistory:
         """Tell whether a change is in the history."""
         answer = self.client.get_item(
             TableName=self.table,
-            Key=_key(keys.history_key(object_id, version)),
+            Key=item_key(keys.history_key(object_id, version)),
             ConsistentRead=True,
             ProjectionExpression="pk",
         )
@@ -365,7 +360,3 @@ def _failure_data(failure: Failure) -> dict[str, str]:
 
 def _failure(data: Mapping[str, Any]) -> Failure:
     return Failure(Step(data["step"]), data["error"], data.get("message", ""))
-
-
-def _key(key: keys.Key) -> Item:
-    return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}

@@ -40,6 +40,12 @@ def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain(_deserializer.deserialize(v)) for name, v in item.items()}
 
 
+def item_key(key: keys.Key) -> Item:
+    """Return the key attributes of an item."""
+    pk, sk = key
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
 def value(data: Any) -> dict[str, Any]:
     """Return one value in DynamoDB's JSON."""
     return dict(_serializer.serialize(_storable(data)))

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from forebay.adapters import keys
 from forebay.adapters.catalog import claim_item
 from forebay.adapters.change_log import DynamoChangeLog
-from forebay.adapters.items import TOLD_VERSION, Item, object_item, run_item, value
+from forebay.adapters.items import TOLD_VERSION, Item, item_key, object_item, run_item, value
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.runs import PipelineRun
 from forebay.events import utc_text
@@ -92,11 +92,10 @@ class DynamoLostTables:
     def _update(
         self, object_id: str, expression: str, condition: str, values: Mapping[str, Any]
     ) -> None:
-        pk, sk = keys.object_key(object_id)
         try:
             self.client.update_item(
                 TableName=self.table,
-                Key={"pk": {"S": pk}, "sk": {"S": sk}},
+                Key=item_key(keys.object_key(object_id)),
                 UpdateExpression=expression,
                 ConditionExpression=condition,
                 ExpressionAttributeValues=values,

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay.adapters import keys
-from forebay.adapters.items import moment, object_record
+from forebay.adapters.items import item_key, moment, object_record
+from forebay.adapters.queries import query_items
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.rechecks import LastCheck
 from forebay.errors import Trouble
@@ -47,7 +48,7 @@ class DynamoStoredObjects:
             "ExpressionAttributeValues": {":pk": {"S": keys.batch_pk(site, batch)}},
             "ConsistentRead": True,
         }
-        ids = (item["object_id"]["S"] for item in self._items(arguments))
+        ids = (item["object_id"]["S"] for item in query_items(self.client, arguments))
         while group := list(islice(ids, BATCH_GET_ITEMS)):
             found = self._records(group)
             yield from (found[each] for each in group if each in found)
@@ -65,22 +66,12 @@ class DynamoStoredObjects:
                 ":high": {"S": utc_text(until) if until else "~"},
             },
         }
-        for item in self._items(arguments):
+        for item in query_items(self.client, arguments):
             at, _, object_id = item["due_sk"]["S"].partition("#")
             yield LastCheck(moment(at), object_id, int(item["size_bytes"]["N"]))
 
-    def _items(self, arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        start: dict[str, Any] = {}
-        while True:
-            answer = self.client.query(**arguments, **start)
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-
     def _records(self, object_ids: Sequence[str]) -> dict[str, ObjectRecord]:
-        names = [dict(zip(("pk", "sk"), keys.object_key(each), strict=True)) for each in object_ids]
-        wanted: Any = [{name: {"S": text} for name, text in each.items()} for each in names]
+        wanted: Any = [item_key(keys.object_key(each)) for each in object_ids]
         found: dict[str, ObjectRecord] = {}
         for _ in range(BATCH_GET_ATTEMPTS):
             answer = self.client.batch_get_item(
