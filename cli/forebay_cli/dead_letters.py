@@ -91,7 +91,7 @@ class Office:
     @property
     def caller(self) -> str:
         """The AWS identity that decides."""
-        return str(self.deployment.account.sts.get_caller_identity()["Arn"])
+        return self.deployment.account.caller
 
     @property
     def _table(self) -> str:

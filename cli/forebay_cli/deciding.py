@@ -103,7 +103,7 @@ def decide(
     if not is_object_id(object_id):
         raise _unknown(object_id)
     catalog = DynamoCatalog(deployment.account.dynamodb, deployment.output(stack_outputs.TABLE))
-    by = deployment.account.sts.get_caller_identity()["Arn"]
+    by = deployment.account.caller
     answer = Decide(catalog, _Clock())(object_id, choice, by=by, note=note, overrule=overrule)
     if isinstance(answer, Decided):
         return answer

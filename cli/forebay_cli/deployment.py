@@ -77,6 +77,11 @@ class Account:
         description = f"AWS {session.region_name} by {named}"
         return cls(session, description, {"config": _config()})
 
+    @cached_property
+    def caller(self) -> str:
+        """The ARN of whoever calls, as AWS knows it; decisions are recorded under it."""
+        return str(self.sts.get_caller_identity()["Arn"])
+
     @property
     def region(self) -> str:
         """The region."""

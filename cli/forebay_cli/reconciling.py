@@ -97,7 +97,7 @@ class Reconciler:
             recheck.one,
             self.buckets,
         )
-        identity = account.sts.get_caller_identity()["Arn"]
+        identity = account.caller
         return repair(repair_plan(report.differences), by=identity, report_id=report.report_id)
 
     def rebuild(self, *, table: str, history: str, progress: Progress) -> Rebuilt:

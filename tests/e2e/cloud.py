@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from forebay.adapters.catalog_reader import CatalogReader
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.states import IN_FLIGHT, State
+from forebay_cli import stack_outputs
 from forebay_cli.deployment import Deployment
 
 FOREBAY = str(Path(sys.executable).parent / "forebay")
@@ -57,6 +59,27 @@ class Cloud:
         """Return a client for a service the command line does not use."""
         account = self.deployment.account
         return account._session.client(service, **account._settings)  # type: ignore[call-overload]
+
+    def waiting(self, url: str) -> int:
+        """Return how many messages wait in a queue."""
+        attributes = self.deployment.account.sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+        )["Attributes"]
+        return int(attributes["ApproximateNumberOfMessages"])
+
+    def open_letters(self) -> dict[str, int]:
+        """Return how many archived dead letters of each step are open."""
+        causes = self.forebay("dead-letters", "list")["causes"]
+        return {cause["step"]: cause["letters"]["OPEN"] for cause in causes}
+
+    def given_up(self) -> dict[str, int]:
+        """Return what the steps gave up on and nobody resolved: archived already, or about to be.
+
+        Compare with what it was before: the cloud is that of all tests.
+        """
+        queues = self.deployment.by_step(stack_outputs.DEAD_LETTERS)
+        about_to_be = Counter({step.value: self.waiting(url) for step, url in queues.items()})
+        return dict(about_to_be + Counter(self.open_letters()))
 
     def records(self, site: str, state: State) -> list[ObjectRecord]:
         """Return the records of a site in a state."""

@@ -67,7 +67,7 @@ def faulty_network(cloud: Cloud, faults: Sequence[Fault]) -> Iterator[FaultProxy
     local = running_cloud(Home(project=None, state=cloud.home))
     assert local is not None
     client: Any = cloud.client("lambda")
-    names = stack_outputs.by_step(stack_outputs.FUNCTION, cloud.deployment.outputs).values()
+    names = cloud.deployment.by_step(stack_outputs.FUNCTION).values()
     before = {
         name: client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         for name in names

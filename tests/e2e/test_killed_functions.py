@@ -21,7 +21,7 @@ KILLS = 6
 def subscriber(cloud: Cloud) -> str:
     """A queue that hears everything the bus says, as an outside subscriber would."""
     account = cloud.deployment.account
-    events: Any = account._session.client("events", **account._settings)
+    events: Any = cloud.client("events")
     url = account.sqs.create_queue(QueueName="everything")["QueueUrl"]
     arn = account.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     bus = cloud.deployment.output(stack_outputs.BUS)

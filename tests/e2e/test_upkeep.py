@@ -19,8 +19,7 @@ from tests.e2e.trouble import POISON, age, impatient, invoke, not_listening, wit
 
 @pytest.fixture
 def functions(cloud: Cloud) -> Any:
-    account = cloud.deployment.account
-    return account._session.client("lambda", **account._settings)
+    return cloud.client("lambda")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,15 +37,17 @@ def test_poison_in_every_queue_ends_as_one_line_of_dead_letters_each(cloud: Clou
             for body in POISON:
                 cloud.deployment.account.sqs.send_message(QueueUrl=queues[step], MessageBody=body)
         wanted = {step.value: len(POISON) for step in QUEUE_STEPS}
-        cloud.until(lambda: _open(cloud) == wanted, lambda: str(_open(cloud)))
+        cloud.until(lambda: cloud.open_letters() == wanted, lambda: str(cloud.open_letters()))
     causes = cloud.forebay("dead-letters", "list")["causes"]
     assert len(causes) == len(QUEUE_STEPS)
     assert {cause["error"] for cause in causes} == {"MessageError"}
     for cause in causes:
         which = ("--signature", cause["signature"])
         cloud.forebay("dead-letters", "resolve", *which, "--note", "nobody's", "--yes")
-    assert _open(cloud) == {}
-    assert _waiting_in_dead_letter_queues(cloud) == 0
+    assert cloud.open_letters() == {}
+    assert not any(
+        map(cloud.waiting, cloud.deployment.by_step(stack_outputs.DEAD_LETTERS).values())
+    )
 
 
 def test_what_a_bad_deployment_gave_up_on_is_replayed_after_the_fix(
@@ -59,7 +60,9 @@ def test_what_a_bad_deployment_gave_up_on_is_replayed_after_the_fix(
         with without(functions, name, names.ENV_TABLE):
             cloud.forebay("upload", str(tmp_path), "--site", site)
             # A worker that was busy at the change may still do its message the old way.
-            cloud.until(lambda: 0 < _open(cloud).get(step.value, 0) == _verified(cloud, site))
+            cloud.until(
+                lambda: 0 < cloud.open_letters().get(step.value, 0) == _verified(cloud, site)
+            )
         left = _verified(cloud, site)
         [cause] = cloud.forebay("dead-letters", "list")["causes"]
         which = ("--signature", cause["signature"])
@@ -68,7 +71,7 @@ def test_what_a_bad_deployment_gave_up_on_is_replayed_after_the_fix(
         cloud.forebay("dead-letters", "replay", *which, "--yes")
         cloud.settle(site, {"PLACED": 3})
     cloud.forebay("dead-letters", "resolve", *which, "--done", "--yes")
-    assert _open(cloud) == {}
+    assert cloud.open_letters() == {}
 
 
 def test_an_object_whose_message_was_lost_is_handed_to_its_step_again(
@@ -80,7 +83,7 @@ def test_an_object_whose_message_was_lost_is_handed_to_its_step_again(
     queue = deployment.by_step(stack_outputs.QUEUE)[Step.PLACE_OBJECT]
     with not_listening(functions, deployment.by_step(stack_outputs.FUNCTION)[Step.PLACE_OBJECT]):
         cloud.forebay("upload", str(tmp_path), "--site", site)
-        cloud.until(lambda: cloud.counts(site) == {"VERIFIED": 1} and _waiting(cloud, queue) == 1)
+        cloud.until(lambda: cloud.counts(site) == {"VERIFIED": 1} and cloud.waiting(queue) == 1)
         deployment.account.sqs.purge_queue(QueueUrl=queue)
     [record] = cloud.records(site, State.VERIFIED)
     age(cloud, record, timedelta(hours=1))
@@ -150,24 +153,6 @@ def _verified(cloud: Cloud, site: str) -> int:
     return (
         counts.get("VERIFIED", 0) if sum(counts.values()) == 3 and "RECEIVED" not in counts else -1
     )
-
-
-def _open(cloud: Cloud) -> dict[str, int]:
-    """Return how many letters of each step are open."""
-    causes = cloud.forebay("dead-letters", "list")["causes"]
-    return {cause["step"]: cause["letters"]["OPEN"] for cause in causes}
-
-
-def _waiting_in_dead_letter_queues(cloud: Cloud) -> int:
-    urls = cloud.deployment.by_step(stack_outputs.DEAD_LETTERS).values()
-    return sum(_waiting(cloud, url) for url in urls)
-
-
-def _waiting(cloud: Cloud, url: str) -> int:
-    attributes = cloud.deployment.account.sqs.get_queue_attributes(
-        QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
-    )["Attributes"]
-    return int(attributes["ApproximateNumberOfMessages"])
 
 
 def _reread_since(record: ObjectRecord, since: datetime) -> bool:

@@ -51,7 +51,7 @@ class FakeAccount:
     """An account whose caller is Anna."""
 
     dynamodb = None
-    sts = type("Sts", (), {"get_caller_identity": staticmethod(lambda: {"Arn": ANNA})})()
+    caller = ANNA
 
 
 class FakeDeployment:
