@@ -1,6 +1,7 @@
 import hashlib
 import sys
 import threading
+import time
 import zlib
 from typing import Never
 
@@ -93,3 +94,30 @@ def test_digests_do_not_depend_on_how_they_are_shared_among_threads(
     found, size_bytes = digest_chunks([DATA], algorithms)
     assert found == together.digests()
     assert size_bytes == len(DATA)
+
+
+@pytest.mark.parametrize("worker_seconds", [0, 0.002])
+def test_shared_calls_are_done_in_order_by_whoever_has_time(worker_seconds: float) -> None:
+    done: list[tuple[int, str]] = []
+    with WorkerThread("test", processors=1) as worker:
+        for number in range(50):
+            worker.submit(lambda _: time.sleep(worker_seconds), None, size_bytes=1 << 20)
+            worker.share(
+                lambda n: done.append((n, threading.current_thread().name)), number, size_bytes=1
+            )
+    assert [number for number, _ in done] == list(range(50))
+    assert ("MainThread" in {name for _, name in done}) or not worker_seconds
+
+
+def test_failing_shared_call_is_raised_by_whoever_shared_it() -> None:
+    def fail(_: object) -> None:
+        raise ValueError("broken")
+
+    def share_many() -> None:
+        with WorkerThread("test", processors=1) as worker:
+            worker.submit(lambda _: None, None, size_bytes=1 << 20)
+            for _ in range(20):
+                worker.share(fail, None, size_bytes=1)
+
+    with pytest.raises(ValueError, match="broken"):
+        share_many()

@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 import zlib
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from types import TracebackType
@@ -34,6 +35,8 @@ _SLOWNESS: Final = (
 # Handing a chunk to another thread costs about as much as hashing this many bytes.
 _WORTH_A_THREAD_BYTES: Final = 32 << 10
 _QUEUED_CALLS: Final = 3
+# So many shared calls wait for the worker before they are done without it.
+_SHARED_CALLS: Final = 8
 
 
 class MultiDigest:
@@ -113,33 +116,76 @@ class WorkerThread:
         self._queue: queue.Queue[Callable[[], object] | None] = queue.Queue(queued)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._shared: deque[Callable[[], object]] = deque()
+        self._sharing = threading.Lock()
+
+    def share(self, call: Callable[[Data], object], data: Data, *, size_bytes: int) -> None:
+        """Call `call(data)` after every call shared before, on whichever thread has time for it.
+
+        The worker takes one whenever nothing else is left for it to do; what it has no time for is
+        done here. Shared and submitted calls are not ordered among each other.
+        """
+        if self._thread is None:
+            self._start_for(size_bytes)
+        if self._thread is None:
+            call(data)
+            return
+        self._shared.append(partial(call, data))
+        while len(self._shared) > _SHARED_CALLS:
+            self._do_shared()
 
     def submit(self, call: Callable[[Data], object], data: Data, *, size_bytes: int) -> None:
         """Call `call(data)` soon, after every call submitted before."""
         if self._thread is None:
-            if size_bytes < _WORTH_A_THREAD_BYTES or not self._has_processor:
-                call(data)
-                return
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
-        self._queue.put(partial(call, data))
+            self._start_for(size_bytes)
+        if self._thread is None:
+            call(data)
+        else:
+            self._queue.put(partial(call, data))
 
     def close(self) -> None:
         """Wait until everything submitted is done; raises what a call raised."""
         if self._thread is not None:
+            while self._do_shared():
+                pass
             self._queue.put(None)
             self._thread.join()
             self._thread = None
         if self._error is not None:
             raise self._error
 
+    def _start_for(self, size_bytes: int) -> None:
+        if size_bytes >= _WORTH_A_THREAD_BYTES and self._has_processor:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+
     def _run(self) -> None:
-        while (call := self._queue.get()) is not None:
+        while True:
             try:
+                call = self._next()
+                if call is None:
+                    return
                 if self._error is None:
                     call()
             except BaseException as error:  # noqa: BLE001 - handed to the submitter by close()
                 self._error = error
+
+    def _next(self) -> Callable[[], object] | None:
+        while True:
+            try:
+                return self._queue.get_nowait()
+            except queue.Empty:
+                if not self._do_shared():
+                    return self._queue.get()
+
+    def _do_shared(self) -> bool:
+        """Do the next shared call, on whichever thread this is; False when there is none."""
+        with self._sharing:
+            if not self._shared:
+                return False
+            call = self._shared.popleft()
+            call()
+            return True
 
     def __enter__(self) -> Self:
         return self

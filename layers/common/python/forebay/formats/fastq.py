@@ -13,7 +13,7 @@ from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import Algorithm
 from forebay.domain.sequencing import ReadsFile
-from forebay.formats.digests import SharedDigest, WorkerThread
+from forebay.formats.digests import MultiDigest, WorkerThread
 from forebay.formats.gzipped import Inflater
 
 if TYPE_CHECKING:
@@ -56,15 +56,12 @@ def inspect_fastq(
     whole file. `name` is the file's name: it tells what compression the sender meant.
     """
     _keep_freed_memory()
-    stored = SharedDigest(algorithms)
-    # On two processors, a third thread would cost more than it brings.
-    hashing = WorkerThread("hash", processors=3)
-    parsing = WorkerThread("parse", queued=_QUEUED_CALLS)
-    with hashing, parsing:
+    stored = MultiDigest(algorithms)
+    with WorkerThread("parse", queued=_QUEUED_CALLS) as parsing:
         content = _Content(name, parsing)
         for chunk in chunks:
-            hashing.submit(stored.slowest.update, chunk, size_bytes=len(chunk))
-            parsing.submit(stored.others.update, chunk, size_bytes=len(chunk))
+            # Whether inflating or parsing takes longer differs from file to file.
+            parsing.share(stored.update, chunk, size_bytes=len(chunk))
             content.feed(chunk)
         content.finish()
     verdict, record, findings = content.conclude()
