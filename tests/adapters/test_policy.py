@@ -1,6 +1,7 @@
 """CelPolicy: the first rule that holds decides, and a bad policy says where it is bad."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from forebay.domain.classification import facts_of
 from forebay.domain.objects import Kind
 from forebay.errors import PolicyError
 from infra.policy import compile_policies
-from tests.unit.fakes import any_instance, any_record
+from tests.unit.fakes import any_instance, any_location, any_record
 
 CLASSES = {
     "hot": {"retention": "10y", "zone": "clinical"},
@@ -112,3 +113,50 @@ def test_repositorys_own_policy_classifies_every_kind(
 
     assert chosen.object_class == expected
     assert chosen.needs_sender_digest is (kind is Kind.FASTQ)
+
+
+@pytest.mark.parametrize(
+    "kind, key, run, expected",
+    [
+        (Kind.ALIGNMENTS, "pipelines/r/a.bam", "r", "genomics-intermediate"),
+        (Kind.INDEX, "pipelines/r/a.bam.bai", "r", "genomics-intermediate"),
+        (Kind.FASTQ, "pipelines/r/a.fastq.gz", "r", "genomics-intermediate"),
+        (Kind.ALIGNMENTS, "pipelines/r/a.cram", "r", "genomics-final"),
+        (Kind.VARIANTS, "pipelines/r/a.vcf.gz", "r", "genomics-final"),
+        (Kind.ALIGNMENTS, "site-a/a.bam", "", "genomics-final"),
+        (Kind.RUN_FILE, "site-a/RunInfo.xml", "", "genomics-manifest"),
+    ],
+)
+def test_what_pipelines_make_on_the_way_is_told_from_results(
+    kind: Kind, key: str, run: str, expected: str
+) -> None:
+    known = facts(kind=kind, location=any_location(key=key), pipeline_run_id=run)
+
+    assert CelPolicy.from_data(compile_policies()).classify(known).object_class == expected
+
+
+@pytest.mark.parametrize(
+    "date, expected",
+    [
+        ("20200101", "clinical-archive"),
+        ("20251122", "clinical-warm"),
+        ("", "clinical-hot"),
+    ],
+)
+def test_studies_of_a_retired_pacs_are_as_warm_as_they_are_young(date: str, expected: str) -> None:
+    known = facts(
+        source_system="pacs-migration",
+        arrived_at=datetime(2026, 11, 22, tzinfo=UTC),
+        metadata={"StudyDate": date},
+    )
+
+    assert CelPolicy.from_data(compile_policies()).classify(known).object_class == expected
+
+
+def test_the_policy_behind_a_classification_is_there_with_its_lines() -> None:
+    loaded = CelPolicy.from_data(compile_policies())
+
+    chosen = loaded.policy.classes[loaded.classify(facts()).object_class]
+
+    assert chosen.tiers[0].source.file == "classes.yaml"
+    assert loaded.policy.rule_source("instances are clinical").startswith("classification.yaml:")

@@ -224,6 +224,11 @@ def utc_text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def utc_moment(text: str) -> datetime:
+    """Return the time `utc_text` wrote."""
+    return datetime.fromisoformat(text)
+
+
 def _detail(event: ObjectChanged | RunChanged) -> dict[str, Any]:
     said = {
         name: getattr(event, name)

@@ -77,6 +77,9 @@ class Step(StrEnum):
     RECONCILE_STORAGE = "reconcile_storage"
     RECHECK_OBJECTS = "recheck_objects"
     ISSUE_RECEIPT = "issue_receipt"
+    EVALUATE_POLICY = "evaluate_policy"
+    LEARN_ACCESS = "learn_access"
+    DISPOSE_OBJECTS = "dispose_objects"
 
 
 QUEUE_STEPS: Final = (
@@ -86,6 +89,7 @@ QUEUE_STEPS: Final = (
     Step.PLACE_OBJECT,
     Step.SUBMIT_PIPELINE,
     Step.RECORD_PIPELINE,
+    Step.LEARN_ACCESS,
 )
 """The steps that work off a queue, and to whose queue work can be handed again."""
 
@@ -124,12 +128,24 @@ class Tag(StrEnum):
     VERDICT = "forebay:verdict"
     REASON = "forebay:reason"
     LANDING = "forebay:landing"
+    TIERING = "forebay:tiering"
+    """Gate of lifecycle transitions: a class, `to-<storage class>`, or `none`."""
+    REMOVAL = "forebay:removal"
+    """Gate of lifecycle expiration: a class, `now`, or `none`."""
+    REPLICATE = "forebay:replicate"
+    """`yes` on what replication may copy; S3 reads it when the version is made."""
+    HOLD = "forebay:hold"
+    """`legal` while a legal hold reaches the version."""
 
 
 LANDING_SETTLED: Final = "settled"
 """Value of `Tag.LANDING` once an outcome is final: lifecycle may expire the landing copy."""
 LANDING_NEEDED: Final = "needed"
 """Value of `Tag.LANDING` of an arrival that was settled and is all there is again."""
+HOLD_LEGAL: Final = "legal"
+"""Value of `Tag.HOLD` under a legal hold: only policy may tag the version then."""
+REPLICATE_YES: Final = "yes"
+"""Value of `Tag.REPLICATE` of what replication copies; its replicas carry it, too."""
 
 PIPELINES_SITE: Final = "pipelines"
 """The site prefix under which pipelines hand their outputs in; no real site may use it."""
@@ -145,6 +161,14 @@ ENV_STATE_MACHINES: Final = "FOREBAY_STATE_MACHINES"
 """JSON object: pipeline name → state machine ARN."""
 ENV_RECEIPT_KEY: Final = "FOREBAY_RECEIPT_KEY"
 """Id of the asymmetric KMS key that signs receipts."""
+ENV_REGIONS: Final = "FOREBAY_REGIONS"
+"""Where bytes of a zone lie, separated by commas: the home region, then the replica's."""
+ENV_CLOCK_AHEAD_SECONDS: Final = "FOREBAY_CLOCK_AHEAD_SECONDS"
+"""How far a local cloud's clock was set ahead by `forebay local advance`; never set elsewhere."""
+ENV_PREFIX: Final = "FOREBAY_PREFIX"
+"""Prefix of the deployment: what its own functions read is no access."""
+FETCH_APPLICATION: Final = "forebay-fetch"
+"""How `forebay fetch` names itself to S3: it notes what it reads itself."""
 ENV_RECHECK_BYTES_PER_DAY: Final = "FOREBAY_RECHECK_BYTES_PER_DAY"
 """How much of what is stored is read again each day."""
 
@@ -167,5 +191,7 @@ def bucket_env(zone: Zone) -> str:
 
 INDEX_BY_STATE: Final = "by_state"
 INDEX_BY_GROUP: Final = "by_group"
+INDEX_BY_ACTION: Final = "by_action"
+"""Sparse: placed objects by when policy looks at them next."""
 INDEX_BY_DUE: Final = "by_due"
 """Sparse: leases by when they end, placed objects by when they are to be checked again."""

@@ -3,13 +3,16 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any, Final, Self
 
 from cel_expr_python import cel
 
+from forebay.adapters.compiled_policy import policy_of
 from forebay.domain.classification import FACT_TYPES, Classification
+from forebay.domain.policy.classes import Policy, Rule
 from forebay.errors import PolicyError
 from forebay.names import POLICY_FILE, POLICY_PACKAGE
 
@@ -20,14 +23,38 @@ _CEL_TYPES: Final = {
 }
 
 
+@cache
+def _environment() -> Any:
+    return cel.NewEnv(variables={name: _CEL_TYPES[kind] for name, kind in FACT_TYPES.items()})
+
+
 def compile_condition(text: str) -> Any:
     """Return a compiled `when:`; raises PolicyError with CEL's own words and position."""
-    env = cel.NewEnv(variables={name: _CEL_TYPES[kind] for name, kind in FACT_TYPES.items()})
     try:
-        return env.compile(text)
+        return _environment().compile(text)
     except Exception as exc:
         # The binding raises plain exceptions of several kinds for one and the same: a bad rule.
         raise PolicyError(f"the condition `{text}` is not valid CEL: {exc}") from exc
+
+
+def is_question(condition: Any) -> bool:
+    """Tell whether a compiled condition answers yes or no, as far as that is known beforehand."""
+    kind = condition.return_type()
+    return bool(kind == cel.Type.BOOL or kind == cel.Type.DYN)  # noqa: PLR1714 (no hash)
+
+
+def holds(condition: Any, facts: Mapping[str, Any]) -> bool:
+    """Tell whether a compiled condition is true of an object with these facts."""
+    return answer(condition, facts) is True
+
+
+def answer(condition: Any, facts: Mapping[str, Any]) -> bool | None:
+    """Return what a compiled condition says of facts, None where they do not suffice.
+
+    An attribute the object does not have makes a condition an error, which is not true.
+    """
+    result = condition.eval(data=dict(facts))
+    return bool(result.value()) if result.type() == cel.Type.BOOL else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +69,8 @@ class CelPolicy:
     """`services.ports.Classifier` over a compiled policy: the first rule that holds decides."""
 
     rules: tuple[_Rule, ...]
+    policy: Policy
+    """Classes, rules and sites, for those who need more of a class than its name."""
 
     @classmethod
     def deployed(cls) -> Self:
@@ -63,36 +92,29 @@ class CelPolicy:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
         """Build the policy from its data: `classes` by name and an ordered list of `rules`."""
-        classes = data["classes"]
-        return cls(tuple(_rule(entry, classes) for entry in data["rules"]))
+        policy = policy_of(data)
+        return cls(tuple(_rule(rule, policy) for rule in policy.rules), policy)
 
     def classify(self, facts: Mapping[str, Any]) -> Classification:
         """Return the class of an object with these facts; raises PolicyError when no rule holds."""
         for rule in self.rules:
-            if _holds(rule.condition, facts):
+            if holds(rule.condition, facts):
                 return rule.chosen
         raise PolicyError("no classification rule holds for the object; end the list with `true`")
 
 
-def _rule(entry: Mapping[str, Any], classes: Mapping[str, Any]) -> _Rule:
-    name, wanted = entry["name"], entry["class"]
-    if wanted not in classes:
-        raise PolicyError(f"rule {name} names class {wanted}, which does not exist")
-    chosen = classes[wanted]
+def _rule(rule: Rule, policy: Policy) -> _Rule:
+    chosen = policy.classes.get(rule.object_class)
+    if chosen is None:
+        raise PolicyError(f"rule {rule.name} names class {rule.object_class}, which does not exist")
     return _Rule(
-        name,
-        compile_condition(entry["when"]),
+        rule.name,
+        compile_condition(rule.condition),
         Classification(
-            object_class=wanted,
-            rule=name,
-            retention_class=chosen["retention"],
-            zone=chosen["zone"],
-            needs_sender_digest=chosen.get("needs_sender_digest", False),
+            object_class=chosen.name,
+            rule=rule.name,
+            retention_class=chosen.retention.name,
+            zone=chosen.zone,
+            needs_sender_digest=chosen.needs_sender_digest,
         ),
     )
-
-
-def _holds(condition: Any, facts: Mapping[str, Any]) -> bool:
-    result = condition.eval(data=dict(facts))
-    # An attribute the object does not have makes a condition an error, which is not true.
-    return result.type() == cel.Type.BOOL and bool(result.value())

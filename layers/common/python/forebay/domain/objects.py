@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from forebay.domain.findings import OVERDUE_CODES, Finding
 from forebay.domain.integrity import EVIDENCE, Algorithm, Digest
+from forebay.domain.policy.decision import PolicyDecision
 from forebay.domain.states import State, check_transition
 
 
@@ -114,8 +115,14 @@ class ObjectRecord:
     rechecked_at: datetime | None = None
     """When the stored bytes were last read and compared with their digests."""
     placed: Location | None = None
+    placed_at: datetime | None = None
+    """When the version in `placed` was made: what policy counts ages from, as S3 does."""
+    policy: PolicyDecision | None = None
+    """What policy decided last about the placed copy, and why."""
     held: Location | None = None
     """The copy in quarantine."""
+    disposition: str = ""
+    """The disposition that removed its bytes."""
     parents: tuple[str, ...] = ()
     pipeline_run_id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)

@@ -208,9 +208,9 @@ def receipt_document(
     }
 
 
-def signing_input(document: dict[str, Any], key_id: str) -> bytes:
+def signing_input(document: dict[str, Any], key_id: str, *, typ: str = RECEIPT_TYPE) -> bytes:
     """Return what is signed: protected header and payload (RFC 7515 section 5.1)."""
-    header = {"alg": RECEIPT_ALGORITHM, "kid": key_id, "typ": RECEIPT_TYPE}
+    header = {"alg": RECEIPT_ALGORITHM, "kid": key_id, "typ": typ}
     return b".".join((_encoded(canonical_json(header)), _encoded(canonical_json(document))))
 
 

@@ -1,12 +1,14 @@
 """What it means when storage says that bytes are gone, or lie in another tier."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from forebay.domain.conflicts import STORAGE_FACTS
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.objects import Location, ObjectRecord
+from forebay.domain.policy.decision import NONE, Action
 from forebay.domain.states import State
 from forebay.events import StorageChanged, StorageKind
 
@@ -76,7 +78,7 @@ def without_copy(
     )
     if copy != counted_on:
         return None
-    if by_lifecycle:
+    if by_lifecycle and _may_expire(record):
         return record.moved_to(State.EXPIRED, at)
     earlier = (record.finding,) if record.finding else ()
     return record.moved_to(
@@ -85,6 +87,16 @@ def without_copy(
         finding=_deleted_outside_policy(),
         warnings=(*record.lasting_warnings, *earlier),
     )
+
+
+def _may_expire(record: ObjectRecord) -> bool:
+    """Tell whether lifecycle was let to remove the copy a record counts on.
+
+    What is kept aside, and what was placed before policy judged it, is its bucket's business.
+    """
+    if record.state not in _STORED or record.policy is None:
+        return True
+    return record.policy.removal != NONE
 
 
 def with_storage_facts(
@@ -100,7 +112,16 @@ def with_storage_facts(
     if before and _moment(before) >= _moment(said):
         return None
     metadata = {**record.metadata, STORAGE_FACTS: {**known, fact: said}}
-    return record.amended(at, metadata=metadata)
+    after = record.amended(at, metadata=metadata)
+    return _due_once_readable(after, event, at)
+
+
+def _due_once_readable(record: ObjectRecord, event: StorageChanged, at: datetime) -> ObjectRecord:
+    """Let policy go on with what it had restored, while the readable copy is there."""
+    policy = record.policy
+    if event.kind is not StorageKind.RESTORED or policy is None or policy.action is not Action.WARM:
+        return record
+    return replace(record, policy=replace(policy, evaluate_at=at))
 
 
 def _moment(said: Mapping[str, Any]) -> tuple[str, int]:
