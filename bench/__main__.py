@@ -1,6 +1,6 @@
 """Run the measurements, print them, and write them as JSON.
 
-python -m bench [imports] [calls] [load] [inspect-dicom] [inspect-fastq]
+python -m bench [imports] [calls] [load] [inspect-dicom] [inspect-fastq] [policy]
                 [--objects N …] [--runs N] [--reads N]
 """
 
@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import calls, imports, inspect_dicom, inspect_fastq, load
+from bench import calls, imports, inspect_dicom, inspect_fastq, load, policy
 
-NAMES = ("imports", "calls", "load", "inspect-dicom", "inspect-fastq")
+NAMES = ("imports", "calls", "load", "inspect-dicom", "inspect-fastq", "policy")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -36,6 +36,7 @@ def main() -> int:
         "load": lambda: load.measure(counts=arguments.objects),
         "inspect-fastq": lambda: inspect_fastq.measure(reads=arguments.reads, pairs=arguments.runs),
         "inspect-dicom": inspect_dicom.measure,
+        "policy": policy.measure,
     }
     results: dict[str, Any] = {"machine": _machine()}
     for name in arguments.which or list(benches):
