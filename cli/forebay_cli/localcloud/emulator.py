@@ -19,6 +19,9 @@ from forebay_cli.localcloud.ports import HOST
 from forebay_cli.localcloud.record import ACCESS_KEY, ACCOUNT, REGION, SECRET_KEY, LocalCloud
 
 HEALTH_PATH: Final = "/_ministack/health"
+_APPLICATION: Final = Path(__file__).parent / "inside" / "forebay_storage.py"
+"""MiniStack, with what its S3 lacks."""
+CLOCK_FILE: Final = "clock.json"
 ACCESS_LOG_FORMAT: Final = (
     "%(t)s\t%(m)s\t%(U)s\t%(q)s\t%({x-amz-target}i)s\t%(s)s\t%({user-agent}i)s"
 )
@@ -79,6 +82,7 @@ def start(home: Home, settings: EmulatorSettings) -> LocalCloud:
         ca_bundle=str(settings.certificate.bundle) if settings.certificate else "",
         log_file=str(log_file),
         data_folder=str(settings.data_folder or ""),
+        clock_file=str((settings.data_folder or home.state) / CLOCK_FILE),
         python=str(settings.python),
     )
     cloud.save(home.record)
@@ -154,7 +158,7 @@ def _no_proxy() -> str:
 def _command(settings: EmulatorSettings) -> list[str]:
     # The ASGI server rather than `python -m ministack`, which would also bind port 443 under TLS
     # and leave a pid file in the machine's temporary folder.
-    command = [str(settings.python), "-m", "hypercorn", "ministack.app:app"]
+    command = [str(settings.python), "-m", "hypercorn", f"{_APPLICATION}:app"]
     # In this very process: a supervisor that dies would leave its worker on the port.
     command += ["--workers", "0"]
     command += ["--bind", f"{HOST}:{settings.port}", "--keep-alive", "75"]

@@ -13,6 +13,7 @@ from forebay_cli.localcloud.certificate import ensure_certificate
 from forebay_cli.localcloud.deploying import cdk_command, deploy, source_fingerprint
 from forebay_cli.localcloud.environment import ensure_environment
 from forebay_cli.localcloud.interpreters import best_interpreter
+from forebay_cli.localcloud.passing import tell_functions, tell_storage
 from forebay_cli.localcloud.record import LocalCloud
 
 _PORT_FILE: Final = "port"
@@ -60,6 +61,7 @@ def bring_up(home: Home, request: UpRequest, say: Say) -> UpResult:
     if cloud.deployed == fingerprint and not request.deploy_always:
         return UpResult(cloud, started, deployed=False)
     deploy(home, cloud, lambda step: say(f"Deploying · {step}"))
+    tell_functions(cloud)
     cloud = cloud.with_deployed(fingerprint)
     cloud.save(home.record)
     return UpResult(cloud, started, deployed=True)
@@ -73,6 +75,7 @@ def bring_down(home: Home, *, purge: bool) -> bool:
     cloud = LocalCloud.load(home.record)
     stopped = emulator.stop(cloud) if cloud else False
     home.record.unlink(missing_ok=True)
+    (home.state / emulator.CLOCK_FILE).unlink(missing_ok=True)
     leftovers = [home.scratch, home.synthesized]
     if purge:
         leftovers += [home.environment, home.certificates, home.logs]
@@ -95,7 +98,10 @@ def _start(home: Home, request: UpRequest, say: Say) -> LocalCloud:
     settings = emulator.EmulatorSettings(
         port, python, certificate, request.data_folder, request.access_log
     )
+    # The clock of kept state lies with that state; any other belongs to a cloud that is gone.
+    (home.state / emulator.CLOCK_FILE).unlink(missing_ok=True)
     cloud = emulator.start(home, settings)
+    tell_storage(cloud)
     if request.data_folder:
         (request.data_folder / _PORT_FILE).write_text(f"{port}\n")
     return cloud

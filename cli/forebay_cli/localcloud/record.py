@@ -22,7 +22,8 @@ class LocalCloud:
 
     `started_at` is the process's own start time (seconds since the epoch), so that a process id
     that was given to another program is never taken for the emulator. `deployed` is a fingerprint
-    of the source that was last deployed, empty before the first deployment ended well.
+    of the source that was last deployed, empty before the first deployment ended well. `clock_file`
+    says how far its clock was moved.
     """
 
     endpoint: str
@@ -37,6 +38,7 @@ class LocalCloud:
     data_folder: str = ""
     python: str = ""
     deployed: str = ""
+    clock_file: str = ""
 
     @classmethod
     def load(cls, path: Path) -> Self | None:

@@ -1,0 +1,1 @@
+"""What runs inside the emulator's process, under its interpreter: nothing of Forebay is there."""
