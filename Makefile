@@ -64,11 +64,12 @@ test-e2e: setup ## The whole, deployed to a local cloud with TLS and IAM enforce
 	$(PYTEST) tests/e2e
 
 .PHONY: check
-check: setup ## Static checks: ruff, mypy, import rules, cdk-nag, cfn-lint
+check: setup ## Static checks: ruff, mypy, import rules, policies, cdk-nag, cfn-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/forebay policy check policies
 	$(BIN)/python -m infra.lint
 
 .PHONY: format
@@ -87,6 +88,10 @@ bench-inspect: setup ## Measure the parsers against gzip, seqkit, igzip, grz-che
 .PHONY: bench-load
 bench-load: setup ## Measure objects/s, end-to-end times and API calls at 100, 1,000 and 10,000 objects
 	$(BIN)/python -m bench load --objects 100 1000 10000
+
+.PHONY: bench-policy
+bench-policy: setup ## Measure plans over 1,000, 10,000 and 100,000 objects, and calls per object evaluated
+	$(BIN)/python -m bench policy
 
 .PHONY: fuzz
 fuzz: setup ## Fuzz every parser, a minute each; `make test` holds a short run

@@ -6,7 +6,7 @@
 | `steps` | every function at one glance: trigger, memory, timeout, batch, concurrency, layers |
 | `runbooks` | the pages that alarms name |
 | `deployment` | which stacks, on what each stands |
-| `stacks/` | composition: storage, catalog, operations, ingest, upkeep (and archive, elsewhere) |
+| `stacks/` | composition: storage, catalog, operations, ingest, policy, upkeep (and archive) |
 | `constructs/` | house defaults, one construct per file |
 | `bundling` | builds Lambda layers without Docker, byte for byte reproducible |
 | `policy` | compiles `policies/*.yaml` to what the `policy` layer carries |

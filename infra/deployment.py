@@ -5,11 +5,13 @@ from aws_cdk import App, Tags
 from infra.checks import check
 from infra.constructs.domain_key import Domain
 from infra.foundation import Foundation
+from infra.policy import read_policy
 from infra.settings import Settings
 from infra.stacks.archive import ArchiveStack
 from infra.stacks.catalog import CatalogStack
 from infra.stacks.ingest import IngestStack
 from infra.stacks.operations import OperationsStack
+from infra.stacks.policy import PolicyStack
 from infra.stacks.storage import StorageStack
 from infra.stacks.upkeep import UpkeepStack
 
@@ -17,10 +19,11 @@ __all__ = ["compose"]
 
 
 def compose(app: App, settings: Settings) -> None:
-    """Build an app's stacks: storage (and archive), catalog, operations, ingest, upkeep."""
-    storage = StorageStack(app, settings)
+    """Build an app's stacks: storage (and archive), catalog, operations, ingest, policy, upkeep."""
+    policy = read_policy()
+    storage = StorageStack(app, settings, policy)
     if settings.replica_region:
-        storage.add_stack_dependency(ArchiveStack(app, settings))
+        storage.add_stack_dependency(ArchiveStack(app, settings, policy))
     operational = storage.keys[Domain.OPERATIONAL]
     catalog = CatalogStack(app, settings, key=operational)
     operations = OperationsStack(app, settings, key=operational)
@@ -33,7 +36,9 @@ def compose(app: App, settings: Settings) -> None:
         topic=operations.topic,
     )
     ingest = IngestStack(app, settings, base)
-    # Upkeep speaks of the flow's queues by name.
-    UpkeepStack(app, settings, base).add_stack_dependency(ingest)
+    # Policy and upkeep speak of queues before them by name.
+    policies = PolicyStack(app, settings, base)
+    policies.add_stack_dependency(ingest)
+    UpkeepStack(app, settings, base).add_stack_dependency(policies)
     Tags.of(app).add("forebay:deployment", settings.prefix)
     check(app)

@@ -10,6 +10,7 @@
 | | `StateMachineLogGroup<Pipeline>` |
 | `upkeep` | for each step: `FunctionName<Step>`, `LogGroup<Step>`; where it has one, |
 | | `DeadLetterUrl<Step>` |
+| `policy` | the same as `upkeep` for each of its steps |
 | `archive` | `BucketArchive` |
 
 `<Zone>`, `<Step>` and `<Pipeline>` are the names of `forebay.names` (and the pipeline's folder) in

@@ -130,6 +130,8 @@ class StepSpec:
     size: Size
     trigger: Trigger
     extra_layers: tuple[str, ...] = ()
+    named_role: bool = False
+    """Its role is named as its function: bucket policies of another stack speak of it."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -226,5 +228,16 @@ STEPS: Final[dict[Step, StepSpec]] = {
         # The next hour goes on where this one failed; at once it would read its budget again.
         StepSpec(Step.RECHECK_OBJECTS, Size(2048, 900, 60), Schedule(60, 60, missed=3, tries=0)),
         StepSpec(Step.ISSUE_RECEIPT, Size(1024, 300, 30), Invoked(5)),
+        # Policy. A run that failed is not begun again at once: the next goes on where it stopped.
+        StepSpec(
+            Step.EVALUATE_POLICY,
+            Size(1024, 900, 60),
+            Schedule(15, 1, missed=4, tries=0, at_most=2),
+            _POLICY,
+            named_role=True,
+        ),
+        # A log of S3 is minutes of requests to a bucket; each object in it costs two reads of 5 ms.
+        StepSpec(Step.LEARN_ACCESS, Size(512, 300, 30), Queue(1, 5, 3600)),
+        StepSpec(Step.DISPOSE_OBJECTS, Size(1024, 900, 60), Invoked(2), _POLICY, named_role=True),
     )
 }

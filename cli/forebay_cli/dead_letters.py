@@ -28,7 +28,7 @@ from forebay.domain.dead_letters import (
     LetterState,
 )
 from forebay.names import Zone
-from forebay.runtime.wiring import READ_QC, SystemClock
+from forebay.runtime.wiring import READ_QC
 from forebay.services.preview_dead_letters import PreviewDeadLetters
 from forebay.services.replay_dead_letters import Desk, ReplayDeadLetters
 from forebay.services.submit_pipeline import RunPlanner
@@ -64,7 +64,7 @@ class Office:
     def desk(self) -> Desk:
         """Where decisions are taken and recorded."""
         ledger = self.deployment.bucket(Zone.LEDGER)
-        return Desk(self.letters, self.store, SystemClock(), ledger)
+        return Desk(self.letters, self.store, self.deployment.account.clock, ledger)
 
     @cached_property
     def preview(self) -> PreviewDeadLetters:
@@ -72,7 +72,7 @@ class Office:
         dynamodb = self.deployment.account.dynamodb
         catalog = DynamoCatalog(dynamodb, self._table)
         history = DynamoHistory(dynamodb, self.deployment.output(stack_outputs.HISTORY_TABLE))
-        runs = RunPlanner(catalog, SystemClock(), READ_QC)
+        runs = RunPlanner(catalog, self.deployment.account.clock, READ_QC)
         return PreviewDeadLetters(self.letters, catalog, history, self.store, runs)
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from forebay.adapters.catalog import DynamoCatalog
@@ -22,11 +21,6 @@ class NotDecidedError(CommandError):
     """The catalog refused a decision; nothing was changed."""
 
     exit_code = EXIT_FINDINGS
-
-
-class _Clock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +97,8 @@ def decide(
     if not is_object_id(object_id):
         raise _unknown(object_id)
     catalog = DynamoCatalog(deployment.account.dynamodb, deployment.output(stack_outputs.TABLE))
-    by = deployment.account.caller
-    answer = Decide(catalog, _Clock())(object_id, choice, by=by, note=note, overrule=overrule)
+    by, service = deployment.account.caller, Decide(catalog, deployment.account.clock)
+    answer = service(object_id, choice, by=by, note=note, overrule=overrule)
     if isinstance(answer, Decided):
         return answer
     raise NotDecidedError(answer.reason, f"Nothing was changed. Look: forebay show {object_id}")

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -11,10 +12,13 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.session import Session as BotocoreSession
 
-from forebay.names import LANDING_ZONES, Step, Zone, bucket_name
+from forebay.names import FETCH_APPLICATION, LANDING_ZONES, Step, Zone, bucket_name
 from forebay_cli import stack_outputs
 from forebay_cli.aws_errors import DENIED
+from forebay_cli.clock import REAL_TIME, Clock
 from forebay_cli.failures import CommandError
+from forebay_cli.localcloud.moved_clock import MovedClock
+from forebay_cli.localcloud.people import person_named, sign_in
 from forebay_cli.localcloud.record import ACCESS_KEY, SECRET_KEY, LocalCloud
 
 if TYPE_CHECKING:
@@ -32,15 +36,49 @@ _CONNECTIONS: Final = 32
 _FUNCTION_SECONDS: Final = 910
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What another process needs to speak to an account as this one does, for as long."""
+
+    region: str
+    endpoint: str | None
+    ca_bundle: str | None
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str | None = field(repr=False)
+
+    def dynamodb(self) -> "DynamoDBClient":
+        """Return a client of one's own; what it sends is built by us and need not be checked."""
+        session = boto3.Session(
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            aws_session_token=self.token,
+            region_name=self.region,
+        )
+        proxies: dict[str, Any] = {"proxies": {}} if self.endpoint else {}
+        return session.client(
+            "dynamodb",
+            endpoint_url=self.endpoint,
+            verify=self.ca_bundle,
+            config=_config(parameter_validation=False, **proxies),
+        )
+
+
 class Account:
     """Clients for one account and region; each is made when first asked for."""
 
     def __init__(
-        self, session: boto3.Session, description: str, settings: Mapping[str, Any]
+        self,
+        session: boto3.Session,
+        description: str,
+        settings: Mapping[str, Any],
+        *,
+        clock: Clock = REAL_TIME,
     ) -> None:
         self._session = session
         self._settings = settings
         self.description = description
+        self.clock = clock
 
     @classmethod
     def of_local(cls, cloud: LocalCloud) -> "Account":
@@ -57,12 +95,25 @@ class Account:
             region_name=cloud.region,
             botocore_session=BotocoreSession(session_vars=silent),
         )
-        settings = {
+        settings: dict[str, Any] = {
             "endpoint_url": cloud.endpoint,
             "verify": cloud.ca_bundle or None,
             "config": _config(proxies={}),
         }
-        return cls(session, f"the local cloud at {cloud.endpoint}", settings)
+        clock = MovedClock.load(Path(cloud.clock_file)).clock
+        place = f"the local cloud at {cloud.endpoint}"
+        if name := person_named():
+            client = partial(session.client, **settings)
+            credentials = sign_in(name, client, cloud.account)
+            session = boto3.Session(
+                aws_access_key_id=credentials["AccessKeyId"],
+                aws_secret_access_key=credentials["SecretAccessKey"],
+                aws_session_token=credentials["SessionToken"],
+                region_name=cloud.region,
+                botocore_session=BotocoreSession(session_vars=silent),
+            )
+            place += f" as {name}"
+        return cls(session, place, settings, clock=clock)
 
     @classmethod
     def of_profile(cls, profile: str | None, region: str | None) -> "Account":
@@ -87,10 +138,36 @@ class Account:
         """The region."""
         return str(self._session.region_name)
 
+    @property
+    def connection(self) -> Connection:
+        """What another process needs; its credentials are those of now, and end with them."""
+        credentials = self._session.get_credentials()
+        if credentials is None:
+            raise CommandError(
+                f"{self.description}: no credentials were found.",
+                "Sign in, or name a profile: --profile.",
+            )
+        frozen = credentials.get_frozen_credentials()
+        return Connection(
+            self.region,
+            self._settings.get("endpoint_url"),
+            self._settings.get("verify"),
+            frozen.access_key or "",
+            frozen.secret_key or "",
+            frozen.token,
+        )
+
     @cached_property
     def s3(self) -> "S3Client":
         """S3."""
         return self._session.client("s3", **self._settings)
+
+    @cached_property
+    def reader(self) -> "S3Client":
+        """S3 for `forebay fetch`, which notes what it reads: access logs show it by this name."""
+        named = Config(user_agent_appid=FETCH_APPLICATION)  # type: ignore[call-arg]
+        config = self._settings["config"].merge(named)
+        return self._session.client("s3", **{**self._settings, "config": config})
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":

@@ -24,6 +24,7 @@ def object_document(record: ObjectRecord, *, identifiers: bool) -> dict[str, Any
         "location": location_document(record.location),
         "placed": location_document(record.placed),
         "held": location_document(record.held),
+        "disposition": record.disposition,
         "digests": [digest.as_dict() for digest in record.digests],
         "finding": record.finding.as_dict() if record.finding else None,
         "warnings": [finding.as_dict() for finding in record.warnings],

@@ -10,11 +10,16 @@ from forebay_cli.aws_errors import explain
 from forebay_cli.commands.conflicts import conflicts
 from forebay_cli.commands.dead_letters import dead_letters
 from forebay_cli.commands.demo import demo
+from forebay_cli.commands.dispose import dispose
 from forebay_cli.commands.doctor import doctor
 from forebay_cli.commands.down import down
+from forebay_cli.commands.exceptions import exceptions
+from forebay_cli.commands.fetch import fetch
 from forebay_cli.commands.find import find
 from forebay_cli.commands.inspect import inspect
+from forebay_cli.commands.local import local
 from forebay_cli.commands.logs import logs
+from forebay_cli.commands.policy import policy
 from forebay_cli.commands.rebuild import rebuild
 from forebay_cli.commands.receipt import receipt
 from forebay_cli.commands.reconcile import reconcile
@@ -35,12 +40,17 @@ COMMANDS: Final = (
     status,
     show,
     find,
+    fetch,
     conflicts,
     release,
     receipt,
     dead_letters,
     reconcile,
     rebuild,
+    policy,
+    local,
+    exceptions,
+    dispose,
     logs,
 )
 

@@ -20,6 +20,7 @@ from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import ECKey
 
 from forebay.domain.integrity import Algorithm, Digest, Witness, same_bytes
+from forebay.domain.policy.disposition import CERTIFICATE_TYPE, DISPOSITION_SCHEMA_VERSION
 from forebay.domain.receipts import (
     RECEIPT_ALGORITHM,
     RECEIPT_SCHEMA_VERSION,
@@ -67,17 +68,45 @@ class CheckedFile:
     object_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A kind of signed document: what it is called, its type and version, and how it is fetched."""
+
+    name: str
+    typ: str
+    version: int
+    fetched_by: str
+
+
+RECEIPT: Final = Signed("receipt", RECEIPT_TYPE, RECEIPT_SCHEMA_VERSION, "forebay receipt get")
+CERTIFICATE: Final = Signed(
+    "certificate",
+    CERTIFICATE_TYPE,
+    DISPOSITION_SCHEMA_VERSION,
+    "forebay dispose certificate",
+)
+
+
 def verify_receipt(data: bytes, public_key: bytes) -> VerifiedReceipt:
     """Verify a receipt with a public key in PEM.
 
     Raises:
         ReceiptError: the receipt is cut off, changed, of another key or of a newer version.
     """
+    return VerifiedReceipt(*verify_signed(data, public_key, RECEIPT))
+
+
+def verify_signed(data: bytes, public_key: bytes, kind: Signed) -> tuple[str, dict[str, Any]]:
+    """Return the key's id and what a document of a kind says, verified with a public key in PEM.
+
+    Raises:
+        ReceiptError: it is cut off, changed, of another key, another kind or a newer version.
+    """
     compact = _COMPACT.fullmatch(data.removesuffix(b"\n"))
     if compact is None or not _is_canonical(compact[3]):
         raise ReceiptError(
-            "This is not a whole receipt: it was cut off, or it is another kind of file."
-            " Fetch it again: forebay receipt get."
+            f"This is not a whole {kind.name}: it was cut off, or it is another kind of file."
+            f" Fetch it again: {kind.fetched_by}."
         )
     registry = jws.JWSRegistry(algorithms=[RECEIPT_ALGORITHM])
     # The library's bounds are those of web tokens; a receipt has a line per object.
@@ -86,15 +115,15 @@ def verify_receipt(data: bytes, public_key: bytes) -> VerifiedReceipt:
         found = jws.deserialize_compact(compact[0], _key(public_key), registry=registry)
     except BadSignatureError:
         raise ReceiptError(
-            "The signature does not fit: the receipt was changed after it was issued, or it was"
-            " signed with another key. Delete nothing on it."
+            f"The signature does not fit: the {kind.name} was changed after it was issued, or it"
+            " was signed with another key. Delete nothing on it."
         ) from None
     except (JoseError, ValueError) as exc:
         raise ReceiptError(
-            f"The receipt cannot be read ({exc}): it was changed after it was issued."
+            f"The {kind.name} cannot be read ({exc}): it was changed after it was issued."
             " Delete nothing on it."
         ) from None
-    return _understood(found)
+    return _understood(found, kind)
 
 
 def check_files(receipt: VerifiedReceipt, paths: Iterable[Path]) -> Iterator[CheckedFile]:
@@ -145,17 +174,18 @@ def _digests(entry: Mapping[str, Any]) -> tuple[Digest, ...]:
     )
 
 
-def _understood(found: jws.CompactSignature) -> VerifiedReceipt:
+def _understood(found: jws.CompactSignature, kind: Signed) -> tuple[str, dict[str, Any]]:
     header = found.headers()
     document = json.loads(found.payload)
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if header.get("typ") != RECEIPT_TYPE or version is None:
-        raise ReceiptError("The signature is good, but what it signs is not a receipt.")
-    if version != RECEIPT_SCHEMA_VERSION:
+    if header.get("typ") != kind.typ or version is None:
+        raise ReceiptError(f"The signature is good, but what it signs is not a {kind.name}.")
+    if version != kind.version:
         raise ReceiptError(
-            f"The receipt is of version {version}, which this forebay does not know: upgrade it."
+            f"The {kind.name} is of version {version}, which this forebay does not know:"
+            " upgrade it."
         )
-    return VerifiedReceipt(str(header.get("kid", "")), document)
+    return str(header.get("kid", "")), document
 
 
 def _key(public_key: bytes) -> ECKey:

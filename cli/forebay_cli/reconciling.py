@@ -18,7 +18,7 @@ from forebay.adapters.stored_objects import DynamoStoredObjects
 from forebay.domain.objects import Location
 from forebay.domain.reconciliation import Report, Scope, repair_plan
 from forebay.names import Zone
-from forebay.runtime.wiring import READ_QC, SystemClock
+from forebay.runtime.wiring import READ_QC
 from forebay.services.rebuild_catalog import RebuildCatalog, Rebuilt
 from forebay.services.recheck_objects import RecheckObjects
 from forebay.services.reconcile_storage import ReconcileStorage, StorageListing
@@ -55,7 +55,7 @@ class Reconciler:
                 f"This deployment has no zone {scope.zone}.",
                 "The archive is there only with a replica region.",
             )
-        catalog, clock = self._catalog, SystemClock()
+        catalog, clock = self._catalog, self.deployment.account.clock
         s3 = self.deployment.account.s3
         service = ReconcileStorage(
             catalog,
@@ -77,11 +77,11 @@ class Reconciler:
         # The parsers' libraries take time to import, which a comparison should not wait for.
         from forebay.formats.digests import can_compute, digest_chunks  # noqa: PLC0415
 
-        account, catalog, clock = self.deployment.account, self._catalog, SystemClock()
+        account, catalog = self.deployment.account, self._catalog
         recheck = RecheckObjects(
             catalog,
             self._store,
-            clock,
+            account.clock,
             DynamoStoredObjects(account.dynamodb, catalog.table),
             digest_chunks,
             can_compute,
@@ -93,7 +93,7 @@ class Reconciler:
             SqsQueues(account.sqs, self.deployment.by_step(stack_outputs.QUEUE)),
             S3Listing(account.s3),
             S3Locks(account.s3),
-            clock,
+            account.clock,
             recheck.one,
             self.buckets,
         )

@@ -10,7 +10,7 @@ from typing import Final
 
 from forebay.names import Step, Zone
 
-STACKS: Final = ("storage", "catalog", "operations", "ingest", "upkeep")
+STACKS: Final = ("storage", "catalog", "operations", "ingest", "upkeep", "policy")
 OPTIONAL_STACKS: Final = ("archive",)
 
 TABLE: Final = "TableName"

@@ -72,7 +72,7 @@ class CatalogTable(Construct):
                 resources=[self.table.table_arn],
             )
         )
-        self._allow_key(role)
+        self.allow_key(role)
 
     def allow_index(self, role: Grantee, *indexes: str) -> None:
         """Let a role query some indexes of the table."""
@@ -82,7 +82,7 @@ class CatalogTable(Construct):
                 resources=[f"{self.table.table_arn}/index/{index}" for index in indexes],
             )
         )
-        self._allow_key(role)
+        self.allow_key(role)
 
     def allow_stream_records(self, role: Grantee) -> None:
         """Let a role read records of the table's stream whose place it was told."""
@@ -92,7 +92,7 @@ class CatalogTable(Construct):
                 resources=[self.table.table_stream_arn or ""],
             )
         )
-        self._allow_key(role)
+        self.allow_key(role)
 
     def allow_stream(self, role: Grantee) -> None:
         """Let a role's function be driven by the table's stream."""
@@ -106,9 +106,10 @@ class CatalogTable(Construct):
                     resources=[resource or ""],
                 )
             )
-        self._allow_key(role)
+        self.allow_key(role)
 
-    def _allow_key(self, role: Grantee) -> None:
+    def allow_key(self, role: Grantee) -> None:
+        """Let a role reach the table's bytes, which it may ask for by other statements."""
         # DynamoDB unwraps the table's key in the name of the caller, to read and to write alike.
         allow_key(role, self.key, "dynamodb", "kms:Decrypt", "kms:DescribeKey")
 

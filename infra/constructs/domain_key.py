@@ -2,12 +2,12 @@
 
 from enum import StrEnum
 
-from aws_cdk import Duration, RemovalPolicy, aws_kms
+from aws_cdk import Duration, RemovalPolicy, aws_iam, aws_kms
 from constructs import Construct
 
 from infra.settings import Settings
 
-__all__ = ["Domain", "DomainKey", "ReceiptKey", "SubjectKey"]
+__all__ = ["Domain", "DomainKey", "ReceiptKey", "SubjectKey", "allow_signing"]
 
 
 class Domain(StrEnum):
@@ -80,6 +80,19 @@ class ReceiptKey(Construct):
             removal_policy=_removal(settings),
             pending_window=Duration.days(30),
         )
+
+
+def allow_signing(role: aws_iam.IRole, key: aws_kms.IKey, settings: Settings) -> None:
+    """Let a role sign with the receipt key, in the one way that verifiers expect."""
+    how = {"kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST"}
+    role.add_to_principal_policy(
+        aws_iam.PolicyStatement(
+            actions=["kms:Sign"],
+            resources=[key.key_arn],
+            # MiniStack does not know these conditions, and would refuse.
+            conditions=None if settings.is_local else {"StringEquals": how},
+        )
+    )
 
 
 def _removal(settings: Settings) -> RemovalPolicy:

@@ -14,6 +14,7 @@ from infra.steps import STEPS, Queue, Stream, function_arn, queue_arn
 __all__ = ["JobPolicies"]
 
 _READ = ("s3:GetObject", "s3:GetObjectVersion")
+_LOOK_AT = (*_READ, "s3:GetObjectLegalHold", "s3:GetObjectRetention")
 _READ_TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")
 _REPAIR = ("s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectVersionTagging")
 _STORED = (*LANDING_ZONES, *FOLDERS, Zone.QUARANTINE)
@@ -31,6 +32,12 @@ class JobPolicies(Construct):
     | `repair` | `reconcile`, with `--apply` |
     | `rebuild` | `rebuild`, of a catalog that was lost |
     | `receipts` | `receipt get` |
+    | `request` | `exceptions request`; nothing it writes has an effect |
+    | `approve` | `exceptions approve`, `refuse`, `end` |
+    | `dispose-request` | `dispose preview`, `request`, `execute` of what another approved |
+    | `dispose-approve` | `dispose approve`, `refuse`, `execute` |
+    | `apply` | `policy apply`; `policy plan` needs `look` alone |
+    | `fetch` | `fetch`; it notes who opened what, and may note nothing else |
 
     The others add to `look`. None of them deletes an object, or reads a patient's key.
     """
@@ -52,6 +59,12 @@ class JobPolicies(Construct):
         self._repair()
         self._rebuild()
         self._receipts(receipts)
+        self._request()
+        self._approve()
+        self._apply()
+        self._fetch()
+        self._dispose_request()
+        self._dispose_approve()
 
     def _policy(self, job: str, purpose: str) -> aws_iam.ManagedPolicy:
         return aws_iam.ManagedPolicy(
@@ -131,6 +144,7 @@ class JobPolicies(Construct):
         policy = self._policy("rebuild", "rebuild the catalog from storage and ledger")
         ledger = self._base.zones[Zone.LEDGER]
         ledger.allow(policy, *_READ, under="changes/*")
+        ledger.allow(policy, *_READ, under="exceptions/*")
         ledger.allow_listing(policy)
         for zone in _STORED:
             self._base.zones[zone].allow(policy, *_READ)
@@ -154,6 +168,102 @@ class JobPolicies(Construct):
             ),
         )
         self._base.zones[Zone.LEDGER].allow(policy, *_READ, under="receipts/*")
+
+    def _request(self) -> None:
+        policy = self._policy("request", "ask for exceptions from policy")
+        self._allow_items(policy, "PutItem", leading=("EXC#*",))
+        # The first version is what is asked for; the others, and so every decision, are not theirs.
+        self._base.zones[Zone.LEDGER].allow(
+            policy, "s3:PutObject", under="exceptions/*/0000000001.json"
+        )
+        policy.add_statements(
+            aws_iam.PolicyStatement(
+                actions=["kms:GenerateMac"], resources=[self._base.subject_key.key_arn]
+            )
+        )
+
+    def _approve(self) -> None:
+        policy = self._policy("approve", "approve, refuse and end exceptions from policy")
+        # What a transaction does, each of its items has to be allowed.
+        self._allow_items(policy, "PutItem", "UpdateItem", leading=("EXC#*", "SCOPE#*"))
+        self._base.zones[Zone.LEDGER].allow(policy, "s3:PutObject", *_READ, under="exceptions/*")
+        self._invoke(policy, Step.EVALUATE_POLICY)
+
+    def _apply(self) -> None:
+        policy = self._policy("apply", "carry out what a deployed policy changes")
+        ledger = self._base.zones[Zone.LEDGER]
+        ledger.allow(policy, "s3:PutObject", *_READ, under="plans/*")
+        ledger.allow_listing(policy)
+        self._invoke(policy, Step.EVALUATE_POLICY)
+
+    def _fetch(self) -> None:
+        policy = self._policy("fetch", "read what is placed, and note that it was read")
+        for zone, folders in FOLDERS.items():
+            for folder in folders:
+                self._base.zones[zone].allow(policy, *_READ, under=f"{folder}/*")
+        self._allow_items(policy, "UpdateItem", leading=("ACCESS#*",))
+
+    def _allow_items(
+        self, policy: aws_iam.ManagedPolicy, *operations: str, leading: tuple[str, ...]
+    ) -> None:
+        """Let a policy write items of the catalog whose partition keys begin so, and no others."""
+        table = self._base.catalog
+        policy.add_statements(
+            aws_iam.PolicyStatement(
+                actions=[f"dynamodb:{operation}" for operation in operations],
+                resources=[table.table.table_arn],
+                conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(leading)}},
+            )
+        )
+        table.allow_key(policy)
+
+    def _dispose_request(self) -> None:
+        policy = self._policy("dispose-request", "see what would be deleted, and ask for it")
+        for zone in _STORED:
+            # Without its key: what exists can be seen, what is in it cannot be read.
+            allow_objects(policy, *_LOOK_AT, keys=f"{self._base.zones[zone].arn}/*")
+            self._base.zones[zone].allow_listing(policy, versions=True)
+        if self._settings.replica_region:
+            archive = archive_arn(self._settings)
+            allow_objects(policy, *_LOOK_AT, keys=f"{archive}/*")
+            policy.add_statements(
+                aws_iam.PolicyStatement(
+                    actions=["s3:ListBucket", "s3:ListBucketVersions"], resources=[archive]
+                )
+            )
+        self._allow_items(policy, "PutItem", leading=("DISP#*",))
+        self._base.zones[Zone.LEDGER].allow(
+            policy, *_READ, "s3:PutObject", under="dispositions/*/request.json"
+        )
+        policy.add_statements(
+            aws_iam.PolicyStatement(
+                actions=["kms:GenerateMac"], resources=[self._base.subject_key.key_arn]
+            )
+        )
+        self._execute(policy)
+
+    def _dispose_approve(self) -> None:
+        policy = self._policy("dispose-approve", "approve, refuse and carry out dispositions")
+        self._allow_items(policy, "PutItem", leading=("DISPOK#*",))
+        self._execute(policy)
+
+    def _execute(self, policy: aws_iam.ManagedPolicy) -> None:
+        """Whoever may deal with dispositions may start what two persons agreed on, and prove it."""
+        self._invoke(policy, Step.DISPOSE_OBJECTS)
+        policy.add_statements(
+            aws_iam.PolicyStatement(
+                actions=["kms:GetPublicKey"], resources=[self._base.receipt_key.key_arn]
+            )
+        )
+        self._base.zones[Zone.LEDGER].allow(policy, *_READ, under="dispositions/*")
+
+    def _invoke(self, policy: aws_iam.ManagedPolicy, step: Step) -> None:
+        policy.add_statements(
+            aws_iam.PolicyStatement(
+                actions=["lambda:InvokeFunction"],
+                resources=[function_arn(self._settings, step)],
+            )
+        )
 
     def _send(self, policy: aws_iam.ManagedPolicy, *steps: Step) -> None:
         policy.add_statements(

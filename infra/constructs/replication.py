@@ -6,7 +6,7 @@ from typing import Final
 from aws_cdk import Aws, aws_iam, aws_s3
 from constructs import Construct
 
-from forebay.names import Zone, bucket_name
+from forebay.names import REPLICATE_YES, Tag, Zone, bucket_name
 from infra.checks import acknowledge_keys
 from infra.constructs.zone_bucket import Grantee, ZoneBucket, allow_key, allow_objects
 from infra.settings import Settings
@@ -63,8 +63,9 @@ def allow_archive_key(role: Grantee, settings: Settings, *actions: str) -> None:
 
 
 def replicate(zones: Sequence[ZoneBucket], settings: Settings) -> None:
-    """Copy every new version of some zones into the archive, under the same keys.
+    """Copy into the archive, under the same keys, the new versions of some zones that may be there.
 
+    S3 reads the tag that says so when a version is made: it is set with the copy.
     Delete markers are not copied: what is deleted here stays there until its lock and its class
     allow otherwise.
     """
@@ -114,7 +115,9 @@ def _rule(settings: Settings) -> aws_s3.CfnBucket.ReplicationRuleProperty:
         id="archive",
         priority=1,
         status="Enabled",
-        filter=bucket.ReplicationRuleFilterProperty(prefix=""),
+        filter=bucket.ReplicationRuleFilterProperty(
+            tag_filter=bucket.TagFilterProperty(key=Tag.REPLICATE.value, value=REPLICATE_YES)
+        ),
         delete_marker_replication=bucket.DeleteMarkerReplicationProperty(status="Disabled"),
         source_selection_criteria=bucket.SourceSelectionCriteriaProperty(
             sse_kms_encrypted_objects=bucket.SseKmsEncryptedObjectsProperty(status="Enabled")

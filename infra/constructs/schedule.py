@@ -22,12 +22,15 @@ from infra.steps import Schedule, trigger_of
 
 __all__ = ["StepSchedule"]
 
+_DAY: int = 24 * 60
 _GIVE_UP: int = 2
 """Invocations that could not begin are dropped after so many periods: a later one does the same."""
 
 
 class StepSchedule(Construct):
     """A rule for each input (one without, when there is none) that invokes a step's function.
+
+    Inputs that are `nightly` come once a day, whatever the step's own rhythm.
 
     Defaults: what could not be delivered, and what failed in every try, goes to the step's
     failure queue; an alarm on errors, and one when it was not invoked a few times in a row.
@@ -43,6 +46,7 @@ class StepSchedule(Construct):
         failures: FailureQueue,
         topic: aws_sns.ITopic,
         inputs: Mapping[str, Mapping[str, Any]],
+        nightly: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(scope, "Schedule")
         trigger = trigger_of(step, Schedule)
@@ -53,11 +57,15 @@ class StepSchedule(Construct):
             retry_attempts=trigger.tries,
             max_event_age=age,
         )
-        for number, (name, event) in enumerate((inputs or {"": {}}).items()):
+        rules = [
+            *((each, minutes) for each in enumerate((inputs or {"": {}}).items())),
+            *((each, _DAY) for each in enumerate((nightly or {}).items())),
+        ]
+        for (number, (name, event)), every in rules:
             aws_events.Rule(
                 self,
                 f"Rule{name}",
-                schedule=_schedule(minutes, number),
+                schedule=_schedule(every, number),
                 targets=[
                     aws_events_targets.LambdaFunction(
                         function,
@@ -88,6 +96,6 @@ class StepSchedule(Construct):
 
 def _schedule(minutes: int, number: int) -> aws_events.Schedule:
     """Return a rate; what runs once a day runs at night, each ten minutes after the one before."""
-    if minutes < 24 * 60:
+    if minutes < _DAY:
         return aws_events.Schedule.rate(Duration.minutes(minutes))
     return aws_events.Schedule.cron(hour=str(1 + number * 10 // 60), minute=str(number * 10 % 60))

@@ -47,7 +47,10 @@ class StepFunction(Construct):
         name = physical_name(settings.prefix, spec.step)
         self.log_group = log_group(self, f"/aws/lambda/{name}", settings)
         self.role = aws_iam.Role(
-            self, "Role", assumed_by=aws_iam.ServicePrincipal("lambda.amazonaws.com")
+            self,
+            "Role",
+            role_name=name if spec.named_role else None,
+            assumed_by=aws_iam.ServicePrincipal("lambda.amazonaws.com"),
         )
         self.log_group.grant_write(self.role)
         self.function = aws_lambda.Function(

@@ -69,7 +69,7 @@ class DeadLetters(Construct):
         settings: Settings,
         *,
         topic: aws_sns.ITopic,
-        failures: FailureQueue,
+        failures: aws_sqs.IQueue,
     ) -> None:
         super().__init__(scope, "DeadLetters")
         self.queue = _queue(
@@ -79,7 +79,7 @@ class DeadLetters(Construct):
                 visibility_s(Step.ARCHIVE_DEAD_LETTERS, settings.profile)
             ),
             dead_letter_queue=aws_sqs.DeadLetterQueue(
-                max_receive_count=_ARCHIVING_TRIES, queue=failures.queue
+                max_receive_count=_ARCHIVING_TRIES, queue=failures
             ),
         )
         _age_alarm(
@@ -108,7 +108,7 @@ class StepQueue(Construct):
         settings: Settings,
         *,
         topic: aws_sns.ITopic,
-        failures: FailureQueue,
+        failures: aws_sqs.IQueue,
     ) -> None:
         super().__init__(scope, "Queue")
         self.dead_letters = DeadLetters(self, step, settings, topic=topic, failures=failures)

@@ -7,53 +7,41 @@ from typing import Final, TypeAlias
 from aws_cdk import Aws, Duration, RemovalPolicy, aws_iam, aws_kms, aws_s3
 from constructs import Construct
 
-from forebay.names import LANDING_SETTLED, Tag, Zone, bucket_name
+from forebay.domain.policy.lifecycle import LifecycleRule
+from forebay.names import Zone, bucket_name
 from infra.checks import acknowledge, acknowledge_keys
+from infra.constructs.lifecycle import set_rules
 from infra.settings import Settings
 
 __all__ = [
-    "LANDING_RULES",
     "BucketOptions",
     "Grantee",
     "ZoneBucket",
     "allow_key",
     "allow_objects",
+    "send_events",
 ]
 
 Grantee: TypeAlias = aws_iam.IRole | aws_iam.ManagedPolicy
 """A function's role, or a policy that people's roles are given."""
 
-_LANDING_DAYS: Final = 7
-_ABORT_UPLOAD_DAYS: Final = 7
-"""An instrument's upload may pause over a weekend, not for a week."""
-
 _WRITES: Final = frozenset({"s3:PutObject"})
 _READS: Final = frozenset({"s3:GetObject", "s3:GetObjectVersion"})
-
-# Only what is marked settled ever expires, and only versions that were: an arrival that is stuck,
-# or was overwritten before it was placed, stays until somebody looked. S3 counts days from arrival.
-LANDING_RULES: Final = (
-    aws_s3.LifecycleRule(
-        id="expire-settled-arrivals",
-        tag_filters={Tag.LANDING.value: LANDING_SETTLED},
-        expiration=Duration.days(_LANDING_DAYS),
-        noncurrent_version_expiration=Duration.days(_LANDING_DAYS),
-    ),
-    aws_s3.LifecycleRule(id="remove-expired-markers", expired_object_delete_marker=True),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketOptions:
     """What differs between zones.
 
-    `lock_days` turns Object Lock on, with that default retention in governance mode: ops can lift
-    it with a permission that no role of this app has.
+    `lockable` turns Object Lock on, so that a version can be put under a legal hold. `lock_days`
+    does, too, and adds that default retention in governance mode: ops can lift it with a
+    permission that no role of this app has. `rules` are those compiled for the zone.
     """
 
     events: bool = False
+    lockable: bool = False
     lock_days: int | None = None
-    rules: Sequence[aws_s3.LifecycleRule] = ()
+    rules: Sequence[LifecycleRule] = ()
     access_log: aws_s3.IBucket | None = None
 
 
@@ -61,8 +49,7 @@ class ZoneBucket(Construct):
     """A zone's bucket.
 
     Defaults: versioned, encrypted with its domain's key (a bucket key, so KMS is not asked per
-    object), TLS only, no public access, no ACLs, stale multipart uploads aborted, kept when the
-    stack goes (local: deleted).
+    object), TLS only, no public access, no ACLs, kept when the stack goes (local: deleted).
     """
 
     def __init__(
@@ -92,18 +79,19 @@ class ZoneBucket(Construct):
             enforce_ssl=True,
             block_public_access=aws_s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=aws_s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            object_lock_enabled=options.lockable or None,
             object_lock_default_retention=None
             if lock is None
             else aws_s3.ObjectLockRetention.governance(Duration.days(lock)),
-            lifecycle_rules=[*options.rules, _abort_stale_uploads()],
             server_access_logs_bucket=options.access_log,
             server_access_logs_prefix=f"{zone}/" if options.access_log else None,
             removal_policy=RemovalPolicy.DESTROY if settings.is_local else RemovalPolicy.RETAIN,
         )
+        set_rules(self.bucket, options.rules)
         if options.access_log is None:
             acknowledge(self, "S1", "MiniStack writes no access logs; in the cloud they are on.")
         if options.events:
-            _send_events(self.bucket)
+            send_events(self.bucket)
 
     def allow(self, role: Grantee, *actions: str, under: str = "*") -> None:
         """Let a role do exactly these actions on the objects under a key pattern.
@@ -151,14 +139,7 @@ def allow_objects(role: Grantee, *actions: str, keys: str) -> None:
     acknowledge_keys(role, keys, "Keys are not known in advance; prefix and actions are exact.")
 
 
-def _abort_stale_uploads() -> aws_s3.LifecycleRule:
-    return aws_s3.LifecycleRule(
-        id="abort-stale-uploads",
-        abort_incomplete_multipart_upload_after=Duration.days(_ABORT_UPLOAD_DAYS),
-    )
-
-
-def _send_events(bucket: aws_s3.Bucket) -> None:
+def send_events(bucket: aws_s3.Bucket) -> None:
     """Send the bucket's events to EventBridge.
 
     `event_bridge_enabled=True` of the construct would deploy a custom resource, with a function

@@ -7,9 +7,12 @@ replicate between regions.
 from aws_cdk import Environment, RemovalPolicy, Stack, aws_kms
 from constructs import Construct
 
+from forebay.domain.policy.classes import Policy
+from forebay.domain.policy.lifecycle import compile_rules
 from forebay.names import Zone
 from infra import outputs
 from infra.constructs.access_log import AccessLog
+from infra.constructs.bucket_guard import guard
 from infra.constructs.replication import ARCHIVE_KEY
 from infra.constructs.zone_bucket import BucketOptions, ZoneBucket
 from infra.settings import Settings
@@ -20,7 +23,7 @@ __all__ = ["ArchiveStack"]
 class ArchiveStack(Stack):
     """The archive bucket and its key."""
 
-    def __init__(self, scope: Construct, settings: Settings) -> None:
+    def __init__(self, scope: Construct, settings: Settings, policy: Policy) -> None:
         super().__init__(
             scope,
             "archive",
@@ -43,7 +46,10 @@ class ArchiveStack(Stack):
             settings=settings,
             key=key,
             options=BucketOptions(
-                lock_days=settings.lock_days, access_log=AccessLog(self, settings).bucket
+                lock_days=settings.lock_days,
+                rules=compile_rules(policy)[Zone.ARCHIVE],
+                access_log=AccessLog(self, settings).bucket,
             ),
         )
+        guard(archive, settings)
         outputs.write(self, **{outputs.bucket(Zone.ARCHIVE): archive.name})

@@ -5,7 +5,7 @@ from typing import Final
 from aws_cdk import Stack, aws_dynamodb, aws_kms
 from constructs import Construct
 
-from forebay.names import INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
+from forebay.names import INDEX_BY_ACTION, INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
 from infra import outputs
 from infra.constructs.catalog_table import CatalogTable
 from infra.settings import Settings
@@ -13,7 +13,7 @@ from infra.settings import Settings
 __all__ = ["CatalogStack"]
 
 _EXPIRY: Final = "expires_at"
-"""Only notes of failed tries carry it."""
+"""Only notes carry it: of failed tries, and of access logs that were counted."""
 
 
 class CatalogStack(Stack):
@@ -46,6 +46,12 @@ class CatalogStack(Stack):
             partition="due_pk",
             sort="due_sk",
             only=["object_id", "entity", "size_bytes"],
+        )
+        self.catalog.index(
+            INDEX_BY_ACTION,
+            partition="action_pk",
+            sort="action_sk",
+            only=["object_id", "size_bytes"],
         )
         self.catalog.expire(_EXPIRY)
         self.history = CatalogTable(self, "history", settings=settings, key=key)

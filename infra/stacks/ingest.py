@@ -176,7 +176,10 @@ class IngestStack(StepStack):
         }
         role = self._flow_step(
             Step.PLACE_OBJECT,
-            environment=self._buckets(*LANDING_ZONES, *destinations),
+            environment={
+                names.ENV_REGIONS: self._regions(),
+                **self._buckets(*LANDING_ZONES, *destinations),
+            },
             patterns=_changes(
                 DetailType.OBJECT_VERIFIED,
                 DetailType.OBJECT_QUARANTINED,
@@ -210,7 +213,8 @@ class IngestStack(StepStack):
                     "s3:PutObjectVersionTagging",
                     under=keys,
                 )
-        self._base.catalog.allow(role, "DeleteItem", "GetItem", "UpdateItem")  # deletes its leases
+        # It deletes its leases; exceptions and last access are read in one batch.
+        self._base.catalog.allow(role, "BatchGetItem", "DeleteItem", "GetItem", "UpdateItem")
 
     def _wire_relay_changes(self) -> None:
         """Changes of the catalog → history, projections, ledger, bus."""
@@ -221,7 +225,7 @@ class IngestStack(StepStack):
             spec.step,
             self._settings,
             topic=self._base.topic,
-            failures=self._failures,
+            failures=self._failures.queue,
         )
         acknowledge(dead_letters, "SQS3", "It is a dead-letter queue: of a stream, not a queue.")
         step = self._function(
@@ -345,7 +349,11 @@ class IngestStack(StepStack):
         patterns: Mapping[str, aws_events.EventPattern],
     ) -> aws_iam.IRole:
         role = self._queue_step(
-            step, environment=environment, patterns=patterns, bus=self.bus, failures=self._failures
+            step,
+            environment=environment,
+            patterns=patterns,
+            bus=self.bus,
+            failures=self._failures.queue,
         )
         # What goes wrong leaves a note, from which a dead letter gets its reason.
         self._base.catalog.allow(role, "PutItem")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aws_cdk import Stack, aws_events, aws_iam
+from aws_cdk import Aws, Stack, aws_events, aws_iam, aws_sqs
 from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
@@ -84,7 +84,7 @@ class StepStack(Stack):
         environment: Mapping[str, str],
         patterns: Mapping[str, aws_events.EventPattern],
         bus: aws_events.IEventBus,
-        failures: FailureQueue,
+        failures: aws_sqs.IQueue,
     ) -> aws_iam.IRole:
         """Build a step that works off a queue of events; return its role, to grant to.
 
@@ -120,8 +120,12 @@ class StepStack(Stack):
         *,
         environment: Mapping[str, str],
         inputs: Mapping[str, Mapping[str, Any]] | None = None,
+        nightly: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> aws_iam.IRole:
-        """Build a step that the clock wakes, once for each input; return its role."""
+        """Build a step that the clock wakes, once for each input; return its role.
+
+        What is `nightly` wakes it besides, once a day.
+        """
         place = Construct(self, place_of(step))
         failures = FailureQueue(place, step, self._settings, self._base.topic)
         built = self._function(place, step, environment)
@@ -133,6 +137,7 @@ class StepStack(Stack):
             failures=failures,
             topic=self._base.topic,
             inputs=inputs or {},
+            nightly=nightly,
         )
         self._say(step, DeadLetterUrl=failures.queue.queue_url)
         return built.role
@@ -148,6 +153,11 @@ class StepStack(Stack):
         if Zone.ARCHIVE in zones and self._settings.replica_region:
             named[Zone.ARCHIVE] = archive_name(self._settings)
         return {bucket_env(zone): name for zone, name in named.items()}
+
+    def _regions(self) -> str:
+        """Return where bytes of a zone lie: here, and where the replica is, if there is one."""
+        replica = self._settings.replica_region
+        return f"{Aws.REGION},{replica}" if replica else Aws.REGION
 
     def _allow(self, role: aws_iam.IRole, *actions: str, zones: Iterable[Zone]) -> None:
         """Let a role do exactly these actions on the objects of whole zones."""

@@ -26,6 +26,7 @@ from forebay.names import (
 )
 from infra.checks import acknowledge_keys
 from infra.constructs.alarm import Above, Notice, alarm, forebay_metric
+from infra.constructs.domain_key import allow_signing
 from infra.constructs.job_policy import JobPolicies
 from infra.constructs.pipeline_machine import machine_name
 from infra.constructs.replication import allow_archive
@@ -271,15 +272,7 @@ class UpkeepStack(StepStack):
             allow_archive(built.role, self._settings, *_READ)
         self._base.catalog.allow(built.role, "BatchGetItem", "GetItem", "Query")
         self._base.zones[Zone.LEDGER].allow(built.role, "s3:PutObject", under="receipts/*")
-        how = {"kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST"}
-        built.role.add_to_principal_policy(
-            aws_iam.PolicyStatement(
-                actions=["kms:Sign"],
-                resources=[self._base.receipt_key.key_arn],
-                # MiniStack does not know these conditions, and would refuse.
-                conditions=None if self._settings.is_local else {"StringEquals": how},
-            )
-        )
+        allow_signing(built.role, self._base.receipt_key, self._settings)
         alarm(
             built,
             "ErrorAlarm",

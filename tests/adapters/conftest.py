@@ -21,7 +21,7 @@ from forebay.adapters.catalog import DynamoCatalog
 from forebay.adapters.catalog_reader import CatalogReader
 from forebay.adapters.change_log import DynamoChangeLog
 from forebay.adapters.s3 import S3ObjectStore
-from forebay.names import INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
+from forebay.names import INDEX_BY_ACTION, INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
 from forebay_cli.home import Home
 from forebay_cli.localcloud import emulator, ports
 from forebay_cli.localcloud.environment import ensure_environment
@@ -57,8 +57,8 @@ class Cloud:
     def table(self) -> str:
         """Create a table with the keys, indexes and stream of infra/stacks/catalog.py."""
         name = f"fb-{uuid4().hex[:20]}"
-        indexed = ("state_pk", "state_sk", "group_pk", "group_sk", "due_pk", "due_sk")
-        attributes = ("pk", "sk", *indexed)
+        stems = ("state", "group", "due", "action")
+        attributes = ("pk", "sk", *(f"{stem}_{half}" for stem in stems for half in ("pk", "sk")))
         self.client("dynamodb").create_table(
             TableName=name,
             BillingMode="PAY_PER_REQUEST",
@@ -86,6 +86,14 @@ class Cloud:
                     "Projection": {
                         "ProjectionType": "INCLUDE",
                         "NonKeyAttributes": _DUE_ATTRIBUTES,
+                    },
+                },
+                {
+                    "IndexName": INDEX_BY_ACTION,
+                    "KeySchema": _key("action_pk", "action_sk"),
+                    "Projection": {
+                        "ProjectionType": "INCLUDE",
+                        "NonKeyAttributes": ["object_id", "size_bytes"],
                     },
                 },
             ],

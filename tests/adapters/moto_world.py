@@ -54,6 +54,8 @@ class MotoWorld(World):
         self.inspector = Inspector(self.catalog, self.store, self.clock, digest_chunks)
         self.relayed = 0
         steps = ("register_object", "inspect_dicom", "inspect_genomics", "place_object")
+        self.__dict__.pop("book", None)
+        self.__dict__.pop("judge", None)
         for name in (*steps, "submit_pipeline", "record_pipeline", "relay_changes"):
             self.__dict__.pop(name, None)
 

@@ -8,6 +8,8 @@ from forebay.adapters.catalog import DynamoCatalog
 from forebay.adapters.change_log import DynamoChangeLog, ledger_line
 from forebay.adapters.ledger import read_line
 from forebay.domain.objects import Choice, Decision, Kind, ObjectRecord
+from forebay.domain.policy.decision import PolicyDecision
+from forebay.domain.policy.storage_classes import StorageClass
 from forebay.domain.states import State
 from forebay.services.ports import RecordedChange, RecordedRun
 from tests.adapters.conftest import Cloud, calls_of
@@ -93,7 +95,7 @@ def test_study_of_many_instances_in_a_batch_is_one_entry(
         change_log.record(changes)
 
     entities = [item["entity"]["S"] for item in rows(cloud, change_log.table)]
-    assert sorted(entities) == ["search", "search", "series", "study"]
+    assert sorted(entities) == ["search", "search", "search", "series", "study"]
     assert calls.count("BatchWriteItem") == 3
 
 
@@ -190,7 +192,10 @@ def test_whole_record_but_the_person_can_be_read_from_its_line() -> None:
         redrives=2,
         rechecked_at=NOON,
         placed=any_location(bucket="clinical"),
+        placed_at=NOON,
+        policy=PolicyDecision("clinical-hot", StorageClass.STANDARD, decided_at=NOON),
         held=any_location(bucket="quarantine"),
+        disposition="DI-abcdefghijklmnop",
         parents=("parent",),
         pipeline_run_id="run",
         metadata={"Modality": "CT", "ratio": 0.5, "nested": {"list": [1, "two"]}},

@@ -1,5 +1,6 @@
 """Losing the tables: what storage holds is enough to have both again, item by item."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,15 +8,26 @@ import pytest
 import pytest_socket
 from moto import mock_aws
 
+from forebay.adapters.exceptions import DynamoExceptions, DynamoPolicyBook, S3ExceptionHistory
 from forebay.adapters.items import TOLD_VERSION
 from forebay.adapters.ledger import S3Ledger
 from forebay.adapters.rebuilding import DynamoLostTables
 from forebay.domain.integrity import Algorithm
 from forebay.domain.objects import Choice, Kind
+from forebay.domain.policy.exceptions import ExceptionKind, PolicyException, Scope, ScopeKind
 from forebay.domain.runs import RunState
 from forebay.domain.states import State
 from forebay.events import PipelineFinished
 from forebay.names import Zone
+from forebay.services.decide_exception import (
+    ApproveException,
+    Changed,
+    EndException,
+    ExceptionBook,
+    RefuseException,
+    RequestException,
+    Wish,
+)
 from forebay.services.ports import Change
 from forebay.services.rebuild_catalog import RebuildCatalog, Rebuilt, claims_of
 from tests.adapters.conftest import REGION
@@ -239,6 +251,58 @@ def test_runs_are_rebuilt_from_the_ledger(world: MotoWorld) -> None:
     assert found
     assert found.state is RunState.SUCCEEDED
     assert found.inputs
+
+
+ANNA, BERT = (f"arn:aws:iam::111122223333:user/{name}" for name in ("anna", "bert"))
+
+
+def exceptions_in_every_state(world: MotoWorld) -> dict[str, PolicyException]:
+    """Ask for, approve, refuse and end exceptions as people do."""
+    table = DynamoExceptions(world.dynamodb, world.table)
+    book = ExceptionBook(table, S3ExceptionHistory(world.s3, BUCKETS[Zone.LEDGER]))
+    request = RequestException(book, world.clock, os.urandom)
+    approve = ApproveException(book, world.clock)
+    refuse, end = RefuseException(book, world.clock), EndException(book, world.clock)
+    made: dict[str, PolicyException] = {}
+    for name in ("requested", "refused", "active", "asked to end", "ended"):
+        scope = Scope(ScopeKind.STUDY, UIDS["study_instance_uid"])
+        asked = request(Wish(ExceptionKind.LEGAL_HOLD, scope, name), by=ANNA)
+        assert isinstance(asked, Changed)
+        made[name] = asked.exception
+    ids = {name: each.exception_id for name, each in made.items()}
+    refuse(ids["refused"], by=BERT, note="no")
+    for name in ("active", "asked to end", "ended"):
+        approve(ids[name], by=BERT)
+    for name, by in (("asked to end", ANNA), ("ended", ANNA), ("ended", BERT)):
+        end(ids[name], by=by, note="the case is closed")
+    return {name: table.get(each) or made[name] for name, each in ids.items()}
+
+
+def test_exceptions_are_rebuilt_item_by_item_and_reach_what_they_did(world: MotoWorld) -> None:
+    mixed_flow(world)
+    made = exceptions_in_every_state(world)
+    before = world.items()
+    world.new_tables()
+
+    rebuilt = rebuild(world)
+
+    for was, now in zip(before, world.items(), strict=True):
+        assert_same(was, now)
+    assert rebuilt.counts["exceptions"] == len(made)
+    scope = made["active"].scope
+    reaching = DynamoPolicyBook(world.dynamodb, world.table).context([scope], scope).exceptions
+    assert set(reaching) == {made["active"], made["asked to end"]}
+    assert "exceptions" not in {what for what, count in rebuild(world).counts.items() if count}
+
+
+def test_what_was_reached_is_pending_again_after_a_rebuild(world: MotoWorld) -> None:
+    hold = exceptions_in_every_state(world)["active"]
+    DynamoExceptions(world.dynamodb, world.table).reached(hold)
+    world.new_tables()
+
+    rebuild(world)
+
+    assert hold in DynamoExceptions(world.dynamodb, world.table).pending(10)
 
 
 @pytest.mark.parametrize("kind", [Kind.CHECKSUMS, Kind.REPORT, Kind.INDEX])

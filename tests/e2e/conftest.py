@@ -3,6 +3,8 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,13 @@ from tests.e2e.cloud import FOREBAY, Cloud
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    home = tmp_path_factory.mktemp("cloud")
+    with running(tmp_path_factory.mktemp("cloud")) as cloud:
+        yield cloud
+
+
+@contextmanager
+def running(home: Path) -> Iterator[Cloud]:
+    """Start a local cloud in a folder of its own, and stop it in the end."""
     environment = os.environ | {"FOREBAY_HOME": str(home)}
     up = [FOREBAY, "up", "--secure", "--port", "0"]
     try:

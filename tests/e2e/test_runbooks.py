@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from forebay.adapters.s3 import S3ObjectStore
+from forebay.domain.policy.exceptions import Scope, ScopeKind
 from forebay.domain.runs import RunState
 from forebay.domain.states import State
 from forebay.names import Step
+from forebay.services.request_disposition import Decided, DecideDisposition, Wish
 from forebay_cli import stack_outputs
+from forebay_cli.disposing import DispositionOffice
 from tests.e2e.cloud import FOREBAY, Cloud
 from tests.e2e.samples import write_instances, write_pair
 from tests.e2e.trouble import impatient
@@ -91,6 +95,7 @@ def meant(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
         "pipeline-run": cloud.reader.runs_of_sample("RUNB01")[0].run_id,
         "quarantined": cloud.records(SITE, State.QUARANTINED)[0].object_id,
         "site": f"{SITE}-kept",
+        "disposition": _disposition(cloud, folder / "gone"),
         **_dead_letter(cloud),
     }
 
@@ -116,6 +121,22 @@ def test_every_page_tells_what_to_type_first() -> None:
     assert PAGES
     for page in PAGES:
         assert list(commands(page)), page.name
+
+
+def _disposition(cloud: Cloud, folder: Path) -> str:
+    """Two persons agree to delete an instance of a site of its own; return what they agreed on."""
+    write_instances(folder, 1)
+    cloud.forebay("upload", str(folder), "--site", f"{SITE}-gone")
+    cloud.settle(f"{SITE}-gone", {"PLACED": 1})
+    (record,) = cloud.records(f"{SITE}-gone", State.PLACED)
+    office = DispositionOffice(cloud.deployment)
+    named = (Scope(ScopeKind.OBJECT, record.object_id),)
+    asked = office.request(Wish(named, reason="a runbook", basis="it is a test's own"))
+    account = cloud.deployment.account
+    decide = DecideDisposition(office.dispositions, S3ObjectStore(account.s3), account.clock)
+    answer = decide.approve(asked.disposition_id, by="arn:aws:iam::000000000000:user/another")
+    assert isinstance(answer, Decided), answer
+    return asked.disposition_id
 
 
 def _dead_letter(cloud: Cloud) -> dict[str, str]:

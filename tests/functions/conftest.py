@@ -25,11 +25,14 @@ from forebay.names import (
     ENV_BUS,
     ENV_HISTORY_TABLE,
     ENV_POLICY_PATH,
+    ENV_PREFIX,
     ENV_RECEIPT_KEY,
     ENV_RECHECK_BYTES_PER_DAY,
+    ENV_REGIONS,
     ENV_STATE_MACHINES,
     ENV_SUBJECT_KEY,
     ENV_TABLE,
+    INDEX_BY_ACTION,
     INDEX_BY_DUE,
     INDEX_BY_GROUP,
     INDEX_BY_STATE,
@@ -64,6 +67,11 @@ R1: Final = Location(
 )
 R2: Final = Location(R1.bucket, R1.key.replace("_R1_", "_R2_"), "L4kqtJlcpXroDTDmpUMLUo.3sL4kqtJl")
 R1_MD5: Final = Location(R1.bucket, f"{R1.key}.md5", "f.aTDZ1kqNPBk7cbXkRWqWqIHKzVQMd4")
+ACCESS_LOG: Final = Location(
+    f"forebay-access-log-{ACCOUNT}-{REGION}",
+    "clinical/2026-04-10-12-30-59-0A1B2C3D4E5F6071",
+    "hJ8kLm2nB.vC4xZ6aSdF1gQwErTyUiO0",
+)
 FOLDER: Final = Location(R1.bucket, "st-anna/run7/", "aVzC.kq8tM7nJkPzqXlRw3uYdGbTsE2h")
 PLACED_R1: Final = Location(
     f"forebay-genomics-{ACCOUNT}-{REGION}",
@@ -177,6 +185,8 @@ class Deployment:
             ENV_SUBJECT_KEY: self.subject_key,
             ENV_RECEIPT_KEY: self.receipt_key,
             ENV_RECHECK_BYTES_PER_DAY: str(24 * 10**9),
+            ENV_PREFIX: "forebay",
+            ENV_REGIONS: REGION,
             ENV_STATE_MACHINES: json.dumps({"read_qc": self.machine}),
             ENV_POLICY_PATH: str(policy),
             **{queue_env(step): queue["QueueUrl"] for step, queue in self.queues.items()},
@@ -249,6 +259,7 @@ class Deployment:
                 INDEX_BY_STATE: ("state_pk", "state_sk"),
                 INDEX_BY_GROUP: ("group_pk", "group_sk"),
                 INDEX_BY_DUE: ("due_pk", "due_sk"),
+                INDEX_BY_ACTION: ("action_pk", "action_sk"),
             },
         )
 

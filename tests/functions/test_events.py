@@ -1,5 +1,6 @@
 """Every sample event goes through its function; each story tells what must follow."""
 
+import base64
 import hashlib
 import json
 import logging
@@ -19,10 +20,15 @@ from cryptography.hazmat.primitives.serialization import (
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
+from forebay.adapters.accesses import DynamoAccesses
 from forebay.adapters.dead_letters import DynamoDeadLetters
+from forebay.adapters.exceptions import DynamoExceptions, DynamoPolicyBook
+from forebay.adapters.scopes import DynamoObjectsInScope
 from forebay.domain.dead_letters import DeadLetter
 from forebay.domain.findings import ReasonCode
 from forebay.domain.objects import Kind, Location, object_id
+from forebay.domain.policy.exceptions import Scope, ScopeKind, Status
+from forebay.domain.policy.standing import access_scope
 from forebay.domain.reconciliation import DifferenceKind
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
@@ -32,10 +38,18 @@ from forebay.formats.genomics import PARSERS
 from forebay.formats.manifests import parse_checksum_file
 from forebay.names import Step, Zone
 from forebay.runtime.wiring import wiring
-from forebay.services.ports import Lease, RecordedChange
+from forebay.services.ports import Change, Lease, RecordedChange
 from forebay.services.reconcile_storage import scope_of
-from forebay_cli.receipts import verify_receipt
+from forebay.services.request_disposition import (
+    Decided,
+    DecideDisposition,
+    PreviewDisposition,
+    RequestDisposition,
+    Wish,
+)
+from forebay_cli.receipts import CERTIFICATE, verify_receipt, verify_signed
 from tests.functions.conftest import (
+    ACCESS_LOG,
     CT,
     CT_AGAIN,
     EVENTS,
@@ -46,13 +60,14 @@ from tests.functions.conftest import (
     R1,
     R1_MD5,
     R2,
+    REGION,
     Deployment,
     Story,
     any_fastq,
     event,
     real_ct,
 )
-from tests.unit.fakes import NOON, any_record, any_run
+from tests.unit.fakes import NOON, any_exception, any_record, any_run
 
 NONE_FAILED: dict[str, Any] = {"batchItemFailures": []}
 RUN_ID = "read_qc-0123456789abcdef0123456789abcdef"
@@ -360,6 +375,70 @@ def flipped_byte_convicts_and_is_counted(cloud: Deployment) -> None:
     assert cloud.tags(placed)["forebay:verdict"] == "refused"
 
 
+def object_placed_before_policy_is_judged_by_the_clock(cloud: Deployment) -> None:
+    made = _judged_long_ago(cloud)
+
+    counts = cloud.invoke("evaluate_policy", event("34-evaluate-schedule.json"))
+
+    record = cloud.record(made)
+    assert (counts["EvaluatedObjects"], counts["ChangedObjects"]) == (1, 1)
+    assert record.policy
+    assert record.placed
+    tags = cloud.tags(record.placed)
+    assert tags["forebay:tiering"] == record.policy.tiering
+    assert tags["forebay:removal"] == record.policy.removal
+    again = cloud.invoke("evaluate_policy", event("34-evaluate-schedule.json"))
+    assert again["EvaluatedObjects"] == 0
+
+
+def legal_hold_reaches_its_object(cloud: Deployment) -> None:
+    made = _placed_ct(cloud)
+    said = event("35-evaluate-exception.json")
+    scope = Scope(ScopeKind.OBJECT, made)
+    hold = any_exception(exception_id=said["exception_id"], scope=scope, status=Status.ACTIVE)
+    DynamoExceptions(cloud.dynamodb, cloud.table).put(None, hold)
+
+    answer = cloud.invoke("evaluate_policy", said)
+
+    assert answer == {"exception_id": hold.exception_id, "reached": 1, "is_complete": True}
+    record = cloud.record(made)
+    assert record.placed
+    assert record.policy
+    assert record.policy.exceptions == (hold.exception_id,)
+    tags = cloud.tags(record.placed)
+    assert (tags["forebay:tiering"], tags["forebay:removal"]) == ("none", "none")
+    assert tags["forebay:hold"] == "legal"
+
+
+def order_about_objects_answers_for_each(cloud: Deployment) -> None:
+    made = _judged_long_ago(cloud)
+
+    answer = cloud.invoke("evaluate_policy", event("36-evaluate-objects.json"))
+
+    (told,) = answer["objects"]
+    assert answer["policy"] == wiring().classifier.policy.digest
+    assert (told["object_id"], told["changed"]) == (made, True)
+    assert told["class"] == cloud.record(made).object_class
+    assert told["decision"]["because"]["plan_id"] == "plan-20260301"
+
+
+def census_counts_what_is_placed(cloud: Deployment) -> None:
+    cloud.relay(_placed_ct(cloud))
+
+    answer = cloud.invoke("evaluate_policy", event("37-evaluate-census.json"))
+
+    assert (answer["objects"], answer["bytes"]) == (1, len(real_ct()))
+    assert answer["IncompleteCensus"] == 0
+
+
+def _judged_long_ago(cloud: Deployment) -> str:
+    """Place an instance as it was done before there was policy."""
+    made = _placed_ct(cloud)
+    record = cloud.record(made)
+    wiring().catalog.apply(Change(record, record.amended(record.state_since, policy=None)))
+    return made
+
+
 def receipt_of_a_placed_batch_verifies_with_the_keys_public_half(cloud: Deployment) -> None:
     made = _placed_ct(cloud, Metadata={"upload-batch": "run7", "sha256": sha256_of(real_ct())})
     cloud.relay(made)
@@ -396,7 +475,7 @@ def unjudged_arrival_that_was_deleted_is_its_senders_to_repeat(cloud: Deployment
     assert record.finding.code is ReasonCode.SOURCE_DELETED
 
 
-def copy_that_lifecycle_removed_is_expired(cloud: Deployment) -> None:
+def copy_that_lifecycle_removed_against_policy_is_deleted(cloud: Deployment) -> None:
     _place_ct(cloud)
     message = event("32-s3-copy-expired.json")
     cloud.s3.delete_object(
@@ -407,7 +486,10 @@ def copy_that_lifecycle_removed_is_expired(cloud: Deployment) -> None:
     assert cloud.invoke("register_object", message) == NONE_FAILED
 
     record = cloud.record(CT)
-    assert (record.state, record.finding) == (State.EXPIRED, None)
+    # Its class keeps it: no rule of ours could have removed it.
+    assert record.state is State.DELETED
+    assert record.finding
+    assert record.finding.code is ReasonCode.DELETED_OUTSIDE_POLICY
 
 
 def restore_is_a_fact_of_the_record(cloud: Deployment) -> None:
@@ -424,6 +506,47 @@ def restore_is_a_fact_of_the_record(cloud: Deployment) -> None:
         "at": "2026-03-02T12:00:00Z",
         "until": "2026-03-09T00:00:00Z",
     }
+
+
+def approved_disposition_is_carried_out_and_certified(cloud: Deployment) -> None:
+    _place_ct(cloud)
+    message = event("40-dispose-request.json")
+    _approve_disposition(cloud, message["disposition_id"])
+
+    answer = cloud.invoke("dispose_objects", message)
+    again = cloud.invoke("dispose_objects", message)
+
+    assert (answer["stage"], answer["left"], answer["removed"]) == ("DONE", 0, 1)
+    assert again == answer
+    record = cloud.record(CT)
+    assert (record.state, record.disposition) == (State.DELETED, message["disposition_id"])
+    assert not record.subject
+    for gone in (CT, PLACED_CT):
+        assert not cloud.s3.list_object_versions(Bucket=gone.bucket).get("Versions")
+    public = boto3.client("kms").get_public_key(KeyId=cloud.receipt_key)["PublicKey"]
+    pem = load_der_public_key(public).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    _, told = verify_signed(cloud.body(Location(**answer["certificate"])), pem, CERTIFICATE)
+    assert told["versions_removed"] == 2
+    assert told["legal_basis"] == "GDPR article 17"
+
+
+def _approve_disposition(cloud: Deployment, disposition_id: str) -> None:
+    """Let two persons agree on the deletion of the CT, which a floor would keep."""
+    dispose = wiring().dispose_objects
+    scopes = DynamoObjectsInScope(cloud.dynamodb, cloud.table)
+    ask = RequestDisposition(
+        PreviewDisposition(dispose.surveyor, scopes, tuple, dispose.clock),
+        dispose.dispositions,
+        dispose.store,
+        cloud.buckets[Zone.LEDGER],
+        lambda _: base64.b32decode(disposition_id.removeprefix("DI-").upper()),
+    )
+    wish = Wish(
+        (Scope(ScopeKind.OBJECT, object_id(CT)),), reason="withdrawn", basis="GDPR article 17"
+    )
+    assert isinstance(ask(wish, by="arn:aws:iam::1:user/anna"), Decided)
+    decide = DecideDisposition(dispose.dispositions, dispose.store, dispose.clock)
+    assert isinstance(decide.approve(disposition_id, by="arn:aws:iam::1:user/ben"), Decided)
 
 
 def stored_copy_without_its_verdict_is_reported(cloud: Deployment) -> None:
@@ -499,7 +622,35 @@ def batch_the_stream_forgot_keeps_its_positions(cloud: Deployment) -> None:
     assert json.loads(cloud.body(letter.body))["body"] == message["Records"][0]["body"]
 
 
+def opened_study_is_learned_from_the_access_log_once(cloud: Deployment) -> None:
+    _place_ct(cloud)
+    cloud.s3.create_bucket(
+        Bucket=ACCESS_LOG.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    cloud.s3.put_bucket_versioning(
+        Bucket=ACCESS_LOG.bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    read = (
+        f"owner {PLACED_CT.bucket} [10/Apr/2026:12:00:00 +0000] 192.0.2.3 arn:aws:iam::1:user/anna"
+        f' ID REST.GET.OBJECT {PLACED_CT.key} "GET / HTTP/1.1" 200 - 39206 39206 7 7 "-" "v/1" -'
+    )
+    cloud.put(ACCESS_LOG, f"{read}\nno line\n{read}\n".encode())
+    message = event("39-access-log-delivered.json")
+
+    assert cloud.invoke("learn_access", message) == NONE_FAILED
+    assert cloud.invoke("learn_access", message) == NONE_FAILED
+
+    record = cloud.record(CT)
+    accesses = DynamoAccesses(cloud.dynamodb, cloud.table)
+    (day,) = accesses.days(record.object_class)
+    assert (f"{day.day:%Y-%m-%d}", day.reads, day.sent_bytes) == ("2026-04-10", 2, 2 * 39206)
+    last = DynamoPolicyBook(cloud.dynamodb, cloud.table).context((), access_scope(record))
+    assert last.last_access == datetime(2026, 4, 10, 12, tzinfo=UTC)
+
+
 STORIES: dict[str, Story] = {
+    "40-dispose-request.json": approved_disposition_is_carried_out_and_certified,
+    "39-access-log-delivered.json": opened_study_is_learned_from_the_access_log_once,
     "38-reconcile-schedule.json": stored_copy_without_its_verdict_is_reported,
     "01-s3-object-created-eventbridge.json": arrival_is_registered_once,
     "02-s3-object-created-notification.json": native_notification_registers_each_of_its_objects,
@@ -529,9 +680,13 @@ STORIES: dict[str, Story] = {
     "31-s3-object-deleted-for-good.json": (
         unjudged_arrival_that_was_deleted_is_its_senders_to_repeat
     ),
-    "32-s3-copy-expired.json": copy_that_lifecycle_removed_is_expired,
+    "32-s3-copy-expired.json": copy_that_lifecycle_removed_against_policy_is_deleted,
     "33-s3-restore-completed.json": restore_is_a_fact_of_the_record,
     "27-recheck-schedule.json": flipped_byte_convicts_and_is_counted,
+    "34-evaluate-schedule.json": object_placed_before_policy_is_judged_by_the_clock,
+    "35-evaluate-exception.json": legal_hold_reaches_its_object,
+    "36-evaluate-objects.json": order_about_objects_answers_for_each,
+    "37-evaluate-census.json": census_counts_what_is_placed,
     "28-receipt-request.json": receipt_of_a_placed_batch_verifies_with_the_keys_public_half,
     "21-sweep-scheduled.json": sweep_gives_a_stuck_object_to_its_step_again,
 }

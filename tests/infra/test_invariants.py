@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from forebay.names import Step
+from forebay.domain.policy.decision import Violation
+from forebay.names import FOLDERS, Step
 from infra.runbooks import Runbook
 from infra.settings import ROOT, Profile
 from infra.stacks.ingest import STEPS_OF_THE_FLOW
+from infra.stacks.policy import STEPS_OF_POLICY
 from infra.stacks.upkeep import ARCHIVED, STEPS_OF_UPKEEP
 from infra.steps import (
     STEPS,
@@ -54,7 +56,10 @@ def names(value: Any) -> str:
     """The logical id that a Ref or GetAtt names."""
     if "Ref" in value:
         return str(value["Ref"])
-    return str(value["Fn::GetAtt"][0])
+    if "Fn::GetAtt" in value:
+        return str(value["Fn::GetAtt"][0])
+    # Of another stack: its ARN is built, and ends with the physical name.
+    return str(value["Fn::Join"][1][-1]).rpartition(":")[2]
 
 
 def refuses_plain_http(statement: dict[str, Any]) -> bool:
@@ -87,7 +92,11 @@ def dead_letter_queues(deployment: Deployment) -> set[str]:
         )
         if "DestinationConfig" in source.properties
     }
-    return redriven | failed
+    by_name = {
+        queue.properties["QueueName"]: queue.logical_id
+        for queue in deployment.all("AWS::SQS::Queue")
+    }
+    return {by_name.get(name, name) for name in redriven | failed}
 
 
 def resting_queues(deployment: Deployment) -> set[str]:
@@ -186,10 +195,12 @@ def test_zones_tell_eventbridge_without_a_custom_resource(deployment: Deployment
         if "NotificationConfiguration" in b.properties
     }
     copies = {"Quarantine", "Clinical", "Genomics", "Derived"}
+    logs = set() if deployment.profile == "local" else {"AccessLog"}
     assert {name.split("Bucket")[0] for name in telling} == {
         "LandingImaging",
         "LandingGenomics",
         *copies,
+        *logs,
     }
     types = Counter(
         body["Type"] for t in deployment.templates.values() for body in t["Resources"].values()
@@ -198,10 +209,15 @@ def test_zones_tell_eventbridge_without_a_custom_resource(deployment: Deployment
     assert types["AWS::Lambda::Function"] == len(Step)
 
 
-def test_ledger_and_archive_are_locked(cloud: Deployment) -> None:
+def test_ledger_and_archive_are_locked_by_default_and_what_is_placed_is_lockable(
+    cloud: Deployment,
+) -> None:
     for bucket in cloud.all("AWS::S3::Bucket"):
         locked = any(part in bucket.logical_id for part in ("Ledger", "Archive"))
-        assert bucket.properties.get("ObjectLockEnabled", False) is locked, bucket
+        placed = ("ZoneClinical", "ZoneGenomics", "ZoneDerived", "ZoneResearch")
+        lockable = locked or bucket.logical_id.startswith(placed)
+        assert bucket.properties.get("ObjectLockEnabled", False) is lockable, bucket
+        assert ("ObjectLockConfiguration" in bucket.properties) is locked, bucket
 
 
 def test_every_table_recovers_to_a_point_in_time_and_has_a_key_of_ours(
@@ -273,7 +289,8 @@ def test_poison_cannot_circle_between_dead_letters_and_their_archive(
     last = queues[dead_letter_name("forebay", Step.ARCHIVE_DEAD_LETTERS)]
     for step in ARCHIVED:
         redrive = queues[dead_letter_name("forebay", step)].properties["RedrivePolicy"]
-        assert names(redrive["deadLetterTargetArn"]) == last.logical_id
+        target = names(redrive["deadLetterTargetArn"])
+        assert target in (last.logical_id, last.properties["QueueName"])
         assert redrive["maxReceiveCount"] == 10
     assert "RedrivePolicy" not in last.properties
     sources = json.dumps(
@@ -443,7 +460,7 @@ def test_every_step_is_one_function(deployment: Deployment) -> None:
     deployed = {f.properties["FunctionName"] for f in deployment.all("AWS::Lambda::Function")}
     assert deployed == {f"forebay-{step.replace('_', '-')}" for step in Step}
     assert set(STEPS) == set(Step)
-    assert sorted((*STEPS_OF_THE_FLOW, *STEPS_OF_UPKEEP)) == sorted(Step)
+    assert sorted((*STEPS_OF_THE_FLOW, *STEPS_OF_UPKEEP, *STEPS_OF_POLICY)) == sorted(Step)
 
 
 def test_every_function_has_its_own_role(deployment: Deployment) -> None:
@@ -568,9 +585,29 @@ def test_an_action_is_only_for_those_who_need_it(
 
 
 def test_receipts_are_signed_in_one_way_only(cloud: Deployment) -> None:
-    (signing,) = [s for _, s in cloud.role_statements() if "kms:Sign" in as_list(s["Action"])]
+    signing = [s for _, s in cloud.role_statements() if "kms:Sign" in as_list(s["Action"])]
     how = {"kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST"}
-    assert signing["Condition"] == {"StringEquals": how}
+    assert len(signing) == 2  # receipts, and certificates of deletion
+    assert all(each["Condition"] == {"StringEquals": how} for each in signing)
+
+
+def test_only_disposal_deletes_objects_and_it_cannot_read_or_bypass_a_lock(
+    cloud: Deployment,
+) -> None:
+    deletes = {"s3:DeleteObject", "s3:DeleteObjectVersion"}
+    statements = list(cloud.role_statements())
+    holders = {p.logical_id for p, s in statements if deletes & set(as_list(s["Action"]))}
+    (holder,) = holders
+    assert holder.startswith("DisposeObjects")
+    mine = [s for p, s in statements if p.logical_id == holder]
+    actions = {action for s in mine for action in as_list(s["Action"])}
+    assert "s3:DeleteObject" not in actions  # it would only hide a version behind a marker
+    assert not {each for each in actions if "Bypass" in each or each.startswith("s3:PutObjectL")}
+    where = [json.dumps(s["Resource"]) for s in mine if deletes & set(as_list(s["Action"]))]
+    assert not [each for each in where if "ledger" in each]
+    keys = [s for s in mine if "kms:Decrypt" in as_list(s["Action"])]
+    # Its own table's and the ledger's; not those of clinical data or genomics.
+    assert len({json.dumps(s["Resource"]) for s in keys}) == 1
 
 
 def test_a_site_may_only_put_below_its_own_prefix(cloud: Deployment) -> None:
@@ -620,7 +657,11 @@ def test_no_step_is_woken_by_two_rules_and_none_by_its_own_result(cloud: Deploym
     assert patterns["InspectGenomics"]["detail"] == {"kind": [{"anything-but": ["dicom"]}]}
     assert patterns["SubmitPipeline"]["detail-type"] == ["ObjectPlaced"]
     assert "ObjectPlaced" not in patterns["PlaceObject"]["detail-type"]
-    assert len(patterns) == len(rules) - 1 == 6
+    (log,) = patterns["LearnAccess"]["detail"]["bucket"]["name"]
+    assert "forebay-access-log-" in json.dumps(log)
+    prefixes = [each["prefix"] for each in patterns["LearnAccess"]["detail"]["object"]["key"]]
+    assert prefixes == ["clinical/", "genomics/", "derived/"]
+    assert len(patterns) == len(rules) - 1 == 7
 
 
 def test_what_we_write_into_zones_wakes_nobody(deployment: Deployment) -> None:
@@ -698,6 +739,7 @@ def test_the_catalog_streams_both_images_and_has_its_indexes(deployment: Deploym
         "by_state": (["state_pk", "state_sk"], "INCLUDE"),
         "by_group": (["group_pk", "group_sk"], "ALL"),
         "by_due": (["due_pk", "due_sk"], "INCLUDE"),
+        "by_action": (["action_pk", "action_sk"], "INCLUDE"),
     }
 
 
@@ -707,7 +749,11 @@ def test_the_catalog_streams_both_images_and_has_its_indexes(deployment: Deploym
 def test_no_job_lets_anybody_delete_or_bypass_a_lock_or_sign(cloud: Deployment) -> None:
     jobs = [p for p in cloud.all("AWS::IAM::ManagedPolicy") if p.stack == "upkeep"]
     assert {p.properties["ManagedPolicyName"] for p in jobs} == {
-        f"forebay-{job}" for job in ("look", "decide", "replay", "repair", "rebuild", "receipts")
+        f"forebay-{job}"
+        for job in (
+            *("look", "decide", "replay", "repair", "rebuild", "receipts"),
+            *("request", "approve", "apply", "fetch", "dispose-request", "dispose-approve"),
+        )
     }
     for job in jobs:
         # AWS counts the characters of the policy as it is attached, 6,144 at most.
@@ -720,7 +766,115 @@ def test_no_job_lets_anybody_delete_or_bypass_a_lock_or_sign(cloud: Deployment) 
             assert "*" not in as_list(statement["Resource"]), job
 
 
+def test_who_may_only_request_an_exception_reaches_no_scope_and_no_decision(
+    cloud: Deployment,
+) -> None:
+    jobs = {p.properties["ManagedPolicyName"]: p for p in cloud.all("AWS::IAM::ManagedPolicy")}
+
+    def leading(job: str) -> list[str]:
+        return [
+            key
+            for statement in cloud.statements(jobs[f"forebay-{job}"])
+            if any(action.startswith("dynamodb:") for action in as_list(statement["Action"]))
+            for key in statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        ]
+
+    assert leading("request") == ["EXC#*"]
+    assert leading("approve") == ["EXC#*", "SCOPE#*"]
+    asked = [
+        json.dumps(statement["Resource"])
+        for statement in cloud.statements(jobs["forebay-request"])
+        if "s3:PutObject" in as_list(statement["Action"])
+    ]
+    assert len(asked) == 1
+    assert "/exceptions/*/0000000001.json" in asked[0]
+    may = [a for s in cloud.statements(jobs["forebay-request"]) for a in as_list(s["Action"])]
+    assert "lambda:InvokeFunction" not in may
+
+
+# ---- policy
+
+
+def test_evaluation_keeps_and_warms_what_is_placed_and_nothing_else(cloud: Deployment) -> None:
+    mine = [
+        statement
+        for policy, statement in cloud.role_statements()
+        if policy.logical_id.startswith("EvaluatePolicy")
+    ]
+    actions = {action for statement in mine for action in as_list(statement["Action"])}
+    assert {"s3:PutObjectLegalHold", "s3:RestoreObject", "s3:PutObjectVersionTagging"} <= actions
+    assert not {each for each in actions if "Delete" in each or "Bypass" in each}
+    places = [
+        json.dumps(resource)
+        for statement in mine
+        if "s3:PutObject" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    ]
+    folders = [folder for each in FOLDERS.values() for folder in each]
+    assert len(places) == len(folders)
+    assert all(sum(f"/{folder}/*" in place for place in places) == 1 for folder in folders)
+
+
+def test_only_evaluation_holds_and_restores(cloud: Deployment) -> None:
+    for action in ("s3:PutObjectLegalHold", "s3:RestoreObject"):
+        holders = {
+            policy.logical_id.split("Function")[0]
+            for policy, statement in cloud.role_statements()
+            if action in as_list(statement["Action"])
+        }
+        assert holders == {"EvaluatePolicy"}, action
+
+
+def test_evaluation_runs_often_and_counts_what_is_stored_once_a_night(
+    deployment: Deployment,
+) -> None:
+    rules = {
+        json.dumps(target.get("Input", "")): rule.properties["ScheduleExpression"]
+        for rule in deployment.all("AWS::Events::Rule")
+        if "ScheduleExpression" in rule.properties
+        for target in rule.properties["Targets"]
+        if names(target["Arn"]).startswith("EvaluatePolicy")
+    }
+    often = "rate(15 minutes)" if deployment.profile == "cloud" else "rate(1 minute)"
+    census = json.dumps(json.dumps({"census": True}, separators=(",", ":")))
+    assert rules == {'""': often, census: "cron(0 1 * * ? *)"}
+
+
+def test_every_violation_is_an_alarm_at_once(deployment: Deployment) -> None:
+    found = alarms(deployment, "Violations")
+    assert {dimensions(alarm)["kind"] for alarm in found} == {each.value for each in Violation}
+    assert all(alarm["Threshold"] == 0 for alarm in found)
+
+
+def test_placing_and_evaluating_know_where_bytes_lie(cloud: Deployment) -> None:
+    told = {
+        f.properties["FunctionName"]
+        for f in cloud.all("AWS::Lambda::Function")
+        if "FOREBAY_REGIONS" in f.properties["Environment"]["Variables"]
+    }
+    assert {"forebay-place-object", "forebay-evaluate-policy"} <= told
+
+
 # ---- deployments
+
+
+def test_who_fetches_writes_accesses_and_nothing_else_of_the_catalog(
+    deployment: Deployment,
+) -> None:
+    (policy,) = [
+        each.properties["PolicyDocument"]["Statement"]
+        for each in deployment.all("AWS::IAM::ManagedPolicy")
+        if each.properties["ManagedPolicyName"] == "forebay-fetch"
+    ]
+    allowed = {action for said in policy for action in as_list(said["Action"])}
+    assert allowed == {
+        *("s3:GetObject", "s3:GetObjectVersion", "dynamodb:UpdateItem"),
+        *("kms:Decrypt", "kms:DescribeKey"),
+    }
+    (writes,) = [said for said in policy if "dynamodb:UpdateItem" in as_list(said["Action"])]
+    assert writes["Condition"] == {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["ACCESS#*"]}
+    }
 
 
 def test_the_cloud_needs_no_account_to_synthesize(cloud: Deployment) -> None:
@@ -778,6 +932,14 @@ def test_zones_are_replicated_to_the_archive_only_where_there_is_one(
                 "LogGroupSweepDeadlines",
                 "DeadLetterUrlReconcileStorage",
                 "DeadLetterUrlRecheckObjects",
+            },
+        ),
+        (
+            "policy",
+            {
+                "FunctionNameEvaluatePolicy",
+                "LogGroupEvaluatePolicy",
+                "DeadLetterUrlEvaluatePolicy",
             },
         ),
     ],

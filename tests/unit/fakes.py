@@ -36,6 +36,24 @@ from forebay.domain.imaging import DicomInstance
 from forebay.domain.inspection import ByteSource, Inspection
 from forebay.domain.integrity import DIGEST_BYTES, Algorithm, Digest, Witness
 from forebay.domain.objects import Kind, Location, ObjectRecord, object_id
+from forebay.domain.policy.classes import (
+    Measure,
+    ObjectClass,
+    Policy,
+    Removal,
+    Retention,
+    Since,
+    Tier,
+)
+from forebay.domain.policy.exceptions import (
+    ExceptionKind,
+    PolicyException,
+    Scope,
+    ScopeKind,
+    Status,
+)
+from forebay.domain.policy.standing import Context, scopes_of
+from forebay.domain.policy.storage_classes import StorageClass, needs_restore
 from forebay.domain.rechecks import LastCheck
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.sequencing import ReadsFile
@@ -54,6 +72,7 @@ from forebay.services.ports import (
     Outcome,
     RecordedChange,
     RecordedRun,
+    Shelf,
     StoredObject,
 )
 
@@ -293,6 +312,11 @@ class StoredVersion:
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     replication: str = ""
+    storage_class: StorageClass = StorageClass.STANDARD
+    has_legal_hold: bool = False
+    is_restored: bool = False
+    is_restoring: bool = False
+    is_encrypted: bool = True
 
 
 class FakeStore:
@@ -455,6 +479,61 @@ class FakeStore:
 
     def _count(self, location: Location, amount: int) -> None:
         self.bytes_read[location] = self.bytes_read.get(location, 0) + amount
+
+
+class FakeVault:
+    """`Vault` over a FakeStore."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self.store = store
+        self.effects = store.effects
+        self.before_next_tags: list[Callable[[], object]] = []
+
+    def set_tags(self, location: Location, tags: Mapping[str, str]) -> bool:
+        others, self.before_next_tags = self.before_next_tags, []
+        for other in others:
+            other()
+
+        def put() -> bool:
+            version = self.store._version(location)[1]
+            is_new = not tags.items() <= version.tags.items()
+            version.tags.update({str(k): v for k, v in tags.items()})
+            return is_new
+
+        return bool(self.effects.run("set_tags", put))
+
+    def set_legal_hold(self, location: Location, *, on: bool) -> None:
+        def put() -> None:
+            self.store._version(location)[1].has_legal_hold = on
+
+        self.effects.run("set_legal_hold", put)
+
+    def storage_class(self, location: Location) -> Shelf:
+        def look() -> Shelf:
+            version = self.store._version(location)[1]
+            return Shelf(
+                version.storage_class,
+                is_readable=version.is_restored or not needs_restore(version.storage_class),
+                is_restoring=version.is_restoring,
+                is_encrypted=version.is_encrypted,
+                has_legal_hold=version.has_legal_hold,
+                is_replicated=bool(version.replication),
+            )
+
+        shelf: Shelf = self.effects.run("storage_class", look)
+        return shelf
+
+    def restore(self, location: Location, *, days: int) -> None:
+        def ask() -> None:
+            self.store._version(location)[1].is_restoring = True
+
+        self.effects.run("restore", ask)
+
+    def warm(
+        self, source: StoredObject, *, checksum: Algorithm | None, tags: Mapping[str, str]
+    ) -> StoredObject:
+        target = replace(source.location, version_id="")
+        return self.store.copy(source, target, checksum=checksum, tags=tags)
 
 
 class FakeStoredObjects:
@@ -673,12 +752,52 @@ class FakeLog:
         )
 
 
+def any_policy(**classes: ObjectClass) -> Policy:
+    """Return a policy with the classes of FakeClassifier, a fast one of each sort, and others."""
+    standard = (
+        any_class(
+            "clinical-hot",
+            tiers=(Tier(30, Measure.IDLE, StorageClass.GLACIER, min_bytes=0),),
+            retention=Retention("clinical-hot-5y", floor_days=5 * 365),
+        ),
+        any_class(
+            "genomics-raw",
+            zone=Zone.GENOMICS,
+            tiers=(Tier(90, Measure.AGE, StorageClass.GLACIER, min_bytes=0),),
+            retention=Retention("genomics-raw-5y", 0, 1000, Removal.EXPIRE),
+            latency_seconds=24 * 3600,
+        ),
+        any_class("genomics-manifest", zone=Zone.GENOMICS),
+        any_class(
+            "derived",
+            zone=Zone.DERIVED,
+            retention=Retention("derived-5y", 0, 14, Removal.EXPIRE, Since.RUN_SUCCEEDED),
+        ),
+    )
+    return Policy({**{each.name: each for each in standard}, **classes}, (), digest="one")
+
+
+def any_class(name: str, **fields: Any) -> ObjectClass:
+    """Return a class whose objects stay where they are for ever."""
+    facts: dict[str, Any] = {
+        "owner": "its owner",
+        "zone": Zone.CLINICAL,
+        "retention": Retention(f"{name}-5y"),
+    }
+    return ObjectClass(name, **facts | fields)
+
+
 class FakeClassifier:
-    """`Classifier` by kind, as the first policy does."""
+    """`Classifier` by kind, as the first policy does; tests may change `names` and `policy`."""
 
     def __init__(self, *, needs_sender_digest: bool = True) -> None:
         self.needs_sender_digest = needs_sender_digest
         self.facts: list[Mapping[str, Any]] = []
+        self.policy = any_policy()
+        self.names: dict[str, str] = {}
+        """Classes by kind of object, other than those of the first policy."""
+        self.zones: dict[str, Zone] = {}
+        """Zones by class, where it is another than that of the kind of object."""
 
     def classify(self, facts: Mapping[str, Any]) -> Classification:
         self.facts.append(facts)
@@ -687,11 +806,12 @@ class FakeClassifier:
             Kind.FASTQ.value: ("genomics-raw", Zone.GENOMICS),
             Kind.CHECKSUMS.value: ("genomics-manifest", Zone.GENOMICS),
         }.get(facts["kind"], ("derived", Zone.DERIVED))
+        name = self.names.get(facts["kind"], name)
         return Classification(
             object_class=name,
             rule=f"rule for {facts['kind']}",
             retention_class=f"{name}-5y",
-            zone=zone.value,
+            zone=self.zones.get(name, zone).value,
             needs_sender_digest=self.needs_sender_digest and facts["kind"] == Kind.FASTQ.value,
         )
 
@@ -942,6 +1062,130 @@ def any_run(**fields: Any) -> PipelineRun:
         "state_since": NOON,
     }
     return PipelineRun(**facts | fields)
+
+
+class FakeExceptions:
+    """`Exceptions` in memory; `standing` is what the scopes say."""
+
+    def __init__(self, effects: Effects | None = None) -> None:
+        self.effects = effects or Effects()
+        self.stored: dict[str, PolicyException] = {}
+        self.standing: dict[Scope, dict[str, PolicyException]] = {}
+        self.unreached: dict[str, PolicyException] = {}
+        self.before_next_write: list[Callable[[], None]] = []
+
+    def get(self, exception_id: str) -> PolicyException | None:
+        found: PolicyException | None = self.effects.run(
+            "get", lambda: self.stored.get(exception_id)
+        )
+        return found
+
+    def put(self, before: PolicyException | None, after: PolicyException) -> None:
+        others, self.before_next_write = self.before_next_write, []
+        for other in others:
+            other()
+        self.effects.run("put", lambda: self._put(before, after))
+
+    def with_status(self, status: Status) -> Iterator[PolicyException]:
+        found = [each for each in self.stored.values() if each.status is status]
+        return iter(sorted(found, key=lambda each: each.requested_at, reverse=True))
+
+    def pending(self, limit: int) -> Sequence[PolicyException]:
+        return list(self.unreached.values())[:limit]
+
+    def reached(self, exception: PolicyException) -> None:
+        if self.unreached.get(exception.exception_id) == exception:
+            del self.unreached[exception.exception_id]
+
+    def _put(self, before: PolicyException | None, after: PolicyException) -> None:
+        known = self.stored.get(after.exception_id)
+        if (known.version if known else 0) != (before.version if before else 0):
+            raise StaleRecordError(f"exception {after.exception_id} moved meanwhile")
+        assert after.version == (before.version + 1 if before else 1)
+        self.stored[after.exception_id] = after
+        standing = self.standing.setdefault(after.scope, {})
+        standing.pop(after.exception_id, None)
+        if after.status is Status.ACTIVE:
+            standing[after.exception_id] = after
+        if after.status in (Status.ACTIVE, Status.ENDED):
+            self.unreached[after.exception_id] = after
+
+
+class FakeExceptionHistory:
+    """`ExceptionHistory` in memory."""
+
+    def __init__(self, effects: Effects | None = None) -> None:
+        self.effects = effects or Effects()
+        self.told: dict[tuple[str, int], PolicyException] = {}
+        self.before_next_write: list[Callable[[], None]] = []
+
+    def append(self, exception: PolicyException) -> bool:
+        others, self.before_next_write = self.before_next_write, []
+        for other in others:
+            other()
+        return bool(self.effects.run("append", lambda: self._append(exception)))
+
+    def get(self, exception_id: str, version: int) -> PolicyException:
+        return self.told[exception_id, version]
+
+    def _append(self, exception: PolicyException) -> bool:
+        name = exception.exception_id, exception.version
+        return self.told.setdefault(name, exception) is exception
+
+
+class FakePolicyBook:
+    """`PolicyBook` over the fakes of exceptions and catalog; `accesses` are set by tests."""
+
+    def __init__(self, exceptions: FakeExceptions, catalog: FakeCatalog) -> None:
+        self.exceptions = exceptions
+        self.catalog = catalog
+        self.accesses: dict[Scope, datetime] = {}
+
+    def context(self, scopes: Sequence[Scope], accessed_as: Scope) -> Context:
+        found = {
+            name: each
+            for scope in scopes
+            for name, each in self.exceptions.standing.get(scope, {}).items()
+        }
+        return Context(tuple(found[name] for name in sorted(found)), self.accesses.get(accessed_as))
+
+    def due(self, now: datetime, limit: int) -> Sequence[str]:
+        found = []
+        for record in self.catalog.records.values():
+            at = record.policy.evaluate_at if record.policy else record.state_since
+            if record.state is State.PLACED and at and at <= now:
+                found.append((at, record.object_id))
+        return [object_id for _, object_id in sorted(found)[:limit]]
+
+
+@dataclass
+class FakeObjectsInScope:
+    """`ObjectsInScope` by looking at every record."""
+
+    catalog: FakeCatalog
+
+    def objects(self, scope: Scope) -> Iterator[str]:
+        records = self.catalog.records.values()
+        found = dict.fromkeys(r.object_id for r in records if scope in scopes_of(r))
+        while True:
+            below = [r.object_id for r in records if set(r.parents) & set(found)]
+            fresh = [each for each in below if each not in found]
+            if not fresh:
+                return iter(tuple(found))
+            found |= dict.fromkeys(fresh)
+
+
+def any_exception(**fields: Any) -> PolicyException:
+    """Return a legal hold on a study that was just asked for."""
+    facts: dict[str, Any] = {
+        "exception_id": f"EX-{any_hex(16)}",
+        "kind": ExceptionKind.LEGAL_HOLD,
+        "scope": Scope(ScopeKind.STUDY, any_uid()),
+        "reason": "the court asked for it",
+        "requested_by": "arn:aws:iam::111122223333:user/anna",
+        "requested_at": NOON,
+    }
+    return PolicyException(**facts | fields)
 
 
 def b64(hex_text: str) -> str:

@@ -31,10 +31,12 @@ from forebay.names import DetailType, Step, Zone
 from forebay.runtime.batch import StreamChange, failure_of, read_stream
 from forebay.services.archive_dead_letters import ArchiveDeadLetters
 from forebay.services.decide_conflict import Decide
+from forebay.services.evaluate_policy import EvaluatePolicy
 from forebay.services.inspect_dicom import InspectDicom
 from forebay.services.inspect_genomics import InspectGenomics, ParseStream
 from forebay.services.inspecting import Inspector
 from forebay.services.issue_receipt import IssueReceipt
+from forebay.services.judging import Judge
 from forebay.services.leasing import Delivery
 from forebay.services.place_object import PlaceObject
 from forebay.services.ports import RecordedChange, RecordedRun
@@ -64,15 +66,19 @@ from tests.unit.fakes import (
     FakeClassifier,
     FakeClock,
     FakeDeadLetters,
+    FakeExceptions,
     FakeFeed,
     FakeLog,
+    FakeObjectsInScope,
     FakePipelines,
+    FakePolicyBook,
     FakePseudonyms,
     FakeQueues,
     FakeSigner,
     FakeStore,
     FakeStoredObjects,
     FakeStreamRecords,
+    FakeVault,
     any_number,
     can_compute,
     digest_chunks,
@@ -142,6 +148,28 @@ class World:
         self.classifier = FakeClassifier(needs_sender_digest=self.needs_sender_digest)
         self.inspector = Inspector(self.catalog, self.store, self.clock, digest_chunks)
         self.letters = FakeDeadLetters(self.effects)
+        self.vault = FakeVault(self.store)
+        self.exceptions = FakeExceptions(self.effects)
+
+    @cached_property
+    def book(self) -> FakePolicyBook:
+        return FakePolicyBook(self.exceptions, self.catalog)
+
+    @cached_property
+    def judge(self) -> Judge:
+        return Judge(self.catalog, self.book, self.classifier, ("eu-central-1",))
+
+    @cached_property
+    def evaluate_policy(self) -> EvaluatePolicy:
+        return EvaluatePolicy(
+            self.judge,
+            self.store,
+            self.vault,
+            self.clock,
+            self.exceptions,
+            FakeObjectsInScope(self.catalog),
+            BUCKETS,
+        )
 
     @cached_property
     def register_object(self) -> RegisterObject:
@@ -171,7 +199,7 @@ class World:
     @cached_property
     def place_object(self) -> PlaceObject:
         return PlaceObject(
-            self.catalog, self.store, self.clock, self.classifier, BUCKETS, self.lease_above_bytes
+            self.catalog, self.store, self.clock, self.judge, BUCKETS, self.lease_above_bytes
         )
 
     @cached_property

@@ -51,7 +51,7 @@ def rebuild(
 def print_rebuilt(output: Output, done: Rebuilt) -> None:
     """Print what was written, and what could not be read again."""
     output.facts([(what, f"{count:,}") for what, count in sorted(done.counts.items()) if count])
-    if not any(done.counts.get(what) for what in ("records", "pipeline runs")):
+    if not any(done.counts.get(what) for what in ("exceptions", "records", "pipeline runs")):
         output.out.print("Every record the ledger tells of was there already.")
     rows = table("object", "could not be read again")
     for object_id, why in sorted(done.unread.items()):

@@ -10,6 +10,7 @@ from forebay.domain.integrity import Algorithm
 from forebay.domain.objects import Choice, Decision, ObjectRecord
 from forebay.domain.states import State
 from forebay_cli import deciding
+from forebay_cli.clock import REAL_TIME
 from forebay_cli.commands import conflicts
 from forebay_cli.main import main
 from tests.unit.fakes import (
@@ -52,6 +53,7 @@ class FakeAccount:
 
     dynamodb = None
     caller = ANNA
+    clock = REAL_TIME
 
 
 class FakeDeployment:

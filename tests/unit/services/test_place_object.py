@@ -70,6 +70,9 @@ def test_verified_instance_is_copied_to_its_zone_tagged_and_its_landing_copy_set
         Tag.CLASS: "clinical-hot",
         Tag.RETENTION: "clinical-hot-5y",
         Tag.VERDICT: "verified",
+        Tag.TIERING: "none",
+        Tag.REMOVAL: "none",
+        Tag.REPLICATE: "none",
     }
     assert world.store.tags(record.location) == {Tag.LANDING: LANDING_SETTLED}
 

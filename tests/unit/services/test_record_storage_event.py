@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from forebay.domain.findings import Owner, ReasonCode
 from forebay.domain.objects import Location, ObjectRecord
+from forebay.domain.policy.classes import ObjectClass, Removal, Retention
 from forebay.domain.states import State
 from forebay.errors import MessageError, ObjectMissingError
 from forebay.events import ObjectCreated, StorageChanged, StorageKind
@@ -15,7 +16,9 @@ from forebay.names import Step, Tag, Zone
 from forebay.services.record_storage_event import Heard
 from tests.unit.fakes import (
     BUCKETS,
+    any_class,
     any_dicom_body,
+    any_policy,
     any_reads_body,
     location_of,
 )
@@ -332,6 +335,7 @@ def test_overwritten_null_version_has_a_record_and_an_outcome_of_its_own() -> No
 @pytest.mark.parametrize("by_lifecycle", [True, False])
 def test_stored_copy_that_is_gone_is_expired_or_deleted_outside_policy(by_lifecycle: bool) -> None:
     world = World()
+    world.classifier.policy = any_policy(**{"clinical-hot": expiring()})
     made, copy = placed(world)
 
     world.removed(copy, by_lifecycle=by_lifecycle)
@@ -344,6 +348,28 @@ def test_stored_copy_that_is_gone_is_expired_or_deleted_outside_policy(by_lifecy
         assert (record.state, code(record)) == (State.DELETED, ReasonCode.DELETED_OUTSIDE_POLICY)
         assert record.finding
         assert record.finding.owner is Owner.PLATFORM
+
+
+def expiring() -> ObjectClass:
+    """Return a class whose objects lifecycle may remove."""
+    return any_class("clinical-hot", retention=Retention("short", 0, 30, Removal.EXPIRE))
+
+
+@pytest.mark.parametrize("was_judged", [True, False])
+def test_expiry_of_what_policy_kept_is_a_deletion_outside_policy(was_judged: bool) -> None:
+    world = World()
+    made, copy = placed(world)
+    if not was_judged:
+        world.catalog.records[made] = replace(world.record(made), policy=None)
+
+    world.removed(copy, by_lifecycle=True)
+    world.run()
+
+    record = world.record(made)
+    if was_judged:
+        assert (record.state, code(record)) == (State.DELETED, ReasonCode.DELETED_OUTSIDE_POLICY)
+    else:
+        assert (record.state, record.finding) == (State.EXPIRED, None)
 
 
 def test_event_of_a_copy_that_is_there_or_not_counted_on_changes_nothing() -> None:

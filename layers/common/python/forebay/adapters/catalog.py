@@ -235,23 +235,7 @@ class DynamoCatalog:
             self.client.transact_write_items(TransactItems=list(parts))  # type: ignore[arg-type]
 
     def _update(self, was: ObjectRecord, will_be: ObjectRecord) -> dict[str, Any]:
-        before, after = object_item(was), object_item(will_be)
-        changed = {k: v for k, v in after.items() if before.get(k) != v and k not in _NOT_OURS}
-        removed = [k for k in before if k not in after and k not in _NOT_OURS]
-        names = {f"#{i}": name for i, name in enumerate([*changed, *removed])}
-        values = {f":{i}": v for i, v in enumerate(changed.values())}
-        expression = "SET " + ", ".join(f"#{i} = :{i}" for i in range(len(changed)))
-        if removed:
-            places = range(len(changed), len(names))
-            expression += " REMOVE " + ", ".join(f"#{i}" for i in places)
-        return {
-            "TableName": self.table,
-            "Key": item_key(keys.object_key(will_be.object_id)),
-            "UpdateExpression": expression,
-            "ConditionExpression": "version = :before",
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values | {":before": value(was.version)},
-        }
+        return record_update(self.table, was, will_be)
 
     def _claim(self, claim: Claim, holder: ObjectRecord) -> dict[str, Any]:
         condition = "attribute_not_exists(pk) OR holder = :mine"
@@ -325,6 +309,27 @@ class DynamoCatalog:
             if _code(exc) == _FAILED_CONDITION:
                 raise StaleRecordError("another checksum file spoke of the same key") from exc
             raise
+
+
+def record_update(table: str, was: ObjectRecord, will_be: ObjectRecord) -> dict[str, Any]:
+    """Return the update that makes a record what it will be, if it is still what it was."""
+    before, after = object_item(was), object_item(will_be)
+    changed = {k: v for k, v in after.items() if before.get(k) != v and k not in _NOT_OURS}
+    removed = [k for k in before if k not in after and k not in _NOT_OURS]
+    names = {f"#{i}": name for i, name in enumerate([*changed, *removed])}
+    values = {f":{i}": v for i, v in enumerate(changed.values())}
+    expression = "SET " + ", ".join(f"#{i} = :{i}" for i in range(len(changed)))
+    if removed:
+        places = range(len(changed), len(names))
+        expression += " REMOVE " + ", ".join(f"#{i}" for i in places)
+    return {
+        "TableName": table,
+        "Key": item_key(keys.object_key(will_be.object_id)),
+        "UpdateExpression": expression,
+        "ConditionExpression": "version = :before",
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values | {":before": value(was.version)},
+    }
 
 
 def claim_item(claim: Claim, holder: str, since: datetime) -> Item:

@@ -6,13 +6,13 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay.adapters import keys
-from forebay.adapters.items import from_item, item_key, moment, object_record, pipeline_run
+from forebay.adapters.items import from_item, item_key, object_record, pipeline_run
 from forebay.adapters.queries import Query, query_items
 from forebay.domain.objects import Location, ObjectRecord, place_id
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
 from forebay.errors import Trouble
-from forebay.events import utc_text
+from forebay.events import utc_moment, utc_text
 from forebay.names import INDEX_BY_GROUP, INDEX_BY_STATE
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class CatalogReader:
             query = Query(pk, index=INDEX_BY_STATE, low=low, high=high, newest_first=True)
             for item in self._items(query, limit=limit):
                 since_text, _, object_id = item["state_sk"]["S"].partition("#")
-                found.append(StateEntry(moment(since_text), object_id))
+                found.append(StateEntry(utc_moment(since_text), object_id))
         return sorted(found, reverse=True)[:limit]
 
     def in_state(

@@ -34,6 +34,7 @@ _NOT_IN_LEDGER: Final = frozenset(
     {
         # Follow from the rest.
         *("pk", "sk", "state_pk", "state_sk", "group_pk", "group_sk", "due_pk", "due_sk"),
+        *("action_pk", "action_sk"),
         *("bucket", "key", "version_id"),
         # Who the patient is stays in the catalog: the ledger can never be erased.
         *("subject", "subject_tokens"),
@@ -112,6 +113,8 @@ def history_entry(change: RecordedChange) -> dict[str, Any]:
         "consent_state": after.consent_state,
         "original_id": after.original_id,
         "decision": decision_data(after.decision),
+        "policy": after.policy.as_dict() if after.policy else None,
+        "disposition": after.disposition,
         "parents": list(after.parents),
         "pipeline_run_id": after.pipeline_run_id,
     }
@@ -167,6 +170,16 @@ def search_entries(change: RecordedChange) -> list[dict[str, Any]]:
             }
             for parent in after.parents
         ]
+    # At every change: an object may join a cohort in any state, and rebuilding tells no difference.
+    if cohort := after.metadata.get("cohort"):
+        entries.append(
+            {
+                "pk": keys.find_pk("cohort", str(cohort)),
+                "sk": f"{NO_DATE}#{after.object_id}",
+                "entity": "cohort_member",
+                "object_id": after.object_id,
+            }
+        )
     # An instance that is no more than a copy or a contradiction of another describes no study.
     if after.state.value == "VERIFIED" and after.kind is Kind.DICOM:
         entries += _study_entries(after)
@@ -224,6 +237,7 @@ def _study_entries(record: ObjectRecord) -> list[dict[str, Any]]:
     found = [
         ("modality", modality),
         ("studydate", date[:6]),
+        ("series", series),
         *record.subject_tokens.items(),
     ]
     entries += [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from forebay.adapters import keys
-from forebay.adapters.items import Item, from_item, item_key, moment, to_item, value
+from forebay.adapters.items import Item, from_item, item_key, to_item, value
 from forebay.adapters.queries import query_items
 from forebay.domain.dead_letters import (
     DeadLetter,
@@ -20,7 +20,7 @@ from forebay.domain.dead_letters import (
 )
 from forebay.domain.objects import Location
 from forebay.errors import StaleRecordError
-from forebay.events import utc_text
+from forebay.events import utc_moment, utc_text
 from forebay.names import INDEX_BY_GROUP, SCHEMA_VERSION, Step
 from forebay.services.ports import LostChange
 
@@ -327,11 +327,11 @@ def _letter(item: Mapping[str, Any]) -> DeadLetter:
         letter_id=data["letter_id"],
         failure=_failure(data),
         state=LetterState(data["state"]),
-        state_since=moment(data["state_since"]),
+        state_since=utc_moment(data["state_since"]),
         version=data["version"],
         failures=data["failures"],
-        first_failed_at=moment(data["first_failed_at"]),
-        last_failed_at=moment(data["last_failed_at"]),
+        first_failed_at=utc_moment(data["first_failed_at"]),
+        last_failed_at=utc_moment(data["last_failed_at"]),
         body=Location(data["body_bucket"], data["body_key"], data.get("body_version_id", "")),
         about=data.get("about", ""),
         about_version=data.get("about_version", 0),
@@ -349,8 +349,8 @@ def _group(item: Mapping[str, Any]) -> LetterGroup:
         failure=_failure(data),
         counts={state: data.get(_counter(state), 0) for state in LetterState},
         failures=data.get("failures", 0),
-        first_failed_at=moment(data["first_failed_at"]),
-        last_failed_at=moment(data.get("last_failed_at", data["first_failed_at"])),
+        first_failed_at=utc_moment(data["first_failed_at"]),
+        last_failed_at=utc_moment(data.get("last_failed_at", data["first_failed_at"])),
     )
 
 

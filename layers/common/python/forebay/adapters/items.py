@@ -1,7 +1,6 @@
 """Catalog records as DynamoDB items, and back."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -11,9 +10,10 @@ from forebay.adapters import keys
 from forebay.domain.findings import Finding
 from forebay.domain.integrity import Digest
 from forebay.domain.objects import Choice, Decision, Kind, Location, ObjectRecord
+from forebay.domain.policy.decision import PolicyDecision
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
-from forebay.events import utc_text
+from forebay.events import utc_moment, utc_text
 from forebay.names import SCHEMA_VERSION, Step
 from forebay.services.ports import Lease
 
@@ -56,6 +56,7 @@ def object_item(record: ObjectRecord) -> Item:
     pk, sk = keys.object_key(record.object_id)
     group = keys.group_key(record)
     due = keys.due_key(record)
+    action = keys.action_key(record)
     shard = keys.shard_of(record.object_id)
     return to_item(
         {
@@ -69,6 +70,8 @@ def object_item(record: ObjectRecord) -> Item:
             "group_sk": group[1] if group else "",
             "due_pk": due[0] if due else "",
             "due_sk": due[1] if due else "",
+            "action_pk": action[0] if action else "",
+            "action_sk": action[1] if action else "",
             "object_id": record.object_id,
             "bucket": record.location.bucket,
             "key": record.location.key,
@@ -98,7 +101,10 @@ def object_item(record: ObjectRecord) -> Item:
             "redrives": record.redrives or None,
             "rechecked_at": utc_text(record.rechecked_at) if record.rechecked_at else "",
             "placed": _location_data(record.placed),
+            "placed_at": utc_text(record.placed_at) if record.placed_at else "",
+            "policy": record.policy.as_dict() if record.policy else None,
             "held": _location_data(record.held),
+            "disposition": record.disposition,
             "parents": list(record.parents),
             "pipeline_run_id": record.pipeline_run_id,
             "metadata": dict(record.metadata),
@@ -121,11 +127,11 @@ def record_of(data: Mapping[str, Any]) -> ObjectRecord:
         kind=Kind(data["kind"]),
         site=data.get("site", ""),
         state=State(data["state"]),
-        state_since=moment(data["state_since"]),
+        state_since=utc_moment(data["state_since"]),
         version=data["version"],
-        arrived_at=moment(data["arrived_at"]),
+        arrived_at=utc_moment(data["arrived_at"]),
         size_bytes=data["size_bytes"],
-        amended_at=moment(data["amended_at"]) if "amended_at" in data else None,
+        amended_at=utc_moment(data["amended_at"]) if "amended_at" in data else None,
         etag=data.get("etag", ""),
         sequencer=data.get("sequencer", ""),
         composite_checksum=data.get("composite_checksum", ""),
@@ -142,9 +148,12 @@ def record_of(data: Mapping[str, Any]) -> ObjectRecord:
         upload_batch=data.get("upload_batch", ""),
         decision=_decision(data.get("decision")),
         redrives=data.get("redrives", 0),
-        rechecked_at=moment(data["rechecked_at"]) if "rechecked_at" in data else None,
+        rechecked_at=utc_moment(data["rechecked_at"]) if "rechecked_at" in data else None,
         placed=_location(data.get("placed")),
+        placed_at=utc_moment(data["placed_at"]) if "placed_at" in data else None,
+        policy=PolicyDecision.from_dict(data["policy"]) if "policy" in data else None,
         held=_location(data.get("held")),
+        disposition=data.get("disposition", ""),
         parents=tuple(data.get("parents", ())),
         pipeline_run_id=data.get("pipeline_run_id", ""),
         metadata=data.get("metadata", {}),
@@ -196,7 +205,7 @@ def run_of(data: Mapping[str, Any]) -> PipelineRun:
         site=data.get("site", ""),
         sample=data["sample"],
         state=RunState(data["state"]),
-        state_since=moment(data["state_since"]),
+        state_since=utc_moment(data["state_since"]),
         version=data["version"],
         inputs=data.get("inputs", {}),
         execution_arn=data.get("execution_arn", ""),
@@ -234,13 +243,8 @@ def lease_of(item: Mapping[str, Any]) -> Lease:
         record_version=data["record_version"],
         step=Step(data["step"]),
         holder=data["holder"],
-        until=moment(data["ends_at"]),
+        until=utc_moment(data["ends_at"]),
     )
-
-
-def moment(text: str) -> datetime:
-    """Return the time `utc_text` wrote."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
 def decision_data(decision: Decision | None) -> dict[str, str] | None:
@@ -258,7 +262,7 @@ def decision_data(decision: Decision | None) -> dict[str, str] | None:
 def _decision(data: Mapping[str, str] | None) -> Decision | None:
     if not data:
         return None
-    return Decision(Choice(data["choice"]), data["by"], moment(data["at"]), data["note"])
+    return Decision(Choice(data["choice"]), data["by"], utc_moment(data["at"]), data["note"])
 
 
 def _location_data(location: Location | None) -> dict[str, str] | None:

@@ -15,6 +15,13 @@
 | dead letter | `DEAD#<letter id>` | `LETTER` |
 | dead letters of one cause | `DEADLETTERS` | `<signature>` |
 | why a message failed | `FAILED#<message id>` | `NOTE` |
+| exception | `EXC#<exception id>` | `EXCEPTION` |
+| exceptions on a scope | `SCOPE#<kind>#<value's hash>` | `EXCEPTIONS` |
+| accesses to a scope | `ACCESS#<kind>#<value's hash>` | `ACCESS`, `DAY#<day>#<class>` |
+| reads counted from one source | `ACCESS#<kind>#<value's hash>` | `READ#<source>#<day>#<class>` |
+| disposition, as asked for | `DISP#<id>` | `REQUEST` |
+| disposition, as decided | `DISPOK#<id>` | `DECISION` |
+| what became of its objects | `DISPDONE#<id>` | `<object id>` |
 | history | `<object id>` | `<version, 10 digits>` |
 
 Values that senders choose (site, sample, modality) stand last in a key, so that no separator in
@@ -22,6 +29,7 @@ them can make two keys equal.
 """
 
 import hashlib
+from datetime import date
 from typing import Final
 
 from forebay.domain.deadlines import deadline_of, due_at, is_overdue
@@ -34,6 +42,7 @@ from forebay.domain.objects import (
     place_id,
     split_object_id,
 )
+from forebay.domain.policy.exceptions import Scope, Status
 from forebay.domain.rechecks import is_readable
 from forebay.domain.states import State
 from forebay.events import utc_text
@@ -130,6 +139,95 @@ def note_key(note_id: str) -> Key:
 def history_key(object_id: str, version: int) -> Key:
     """Return the key of one change in the history table."""
     return object_id, f"{version:010d}"
+
+
+def exception_key(exception_id: str) -> Key:
+    """Return the key of an exception from policy."""
+    return f"EXC#{exception_id}", "EXCEPTION"
+
+
+def exceptions_pk(status: Status) -> str:
+    """Return the `by_group` partition of exceptions of one status, by when they were asked for."""
+    return f"EXCEPTIONS#{status.value}"
+
+
+EFFECTS_PK: Final = "EFFECTS"
+"""The `by_due` partition of exceptions whose change has not reached every object."""
+
+SCOPE_EXCEPTIONS_SK: Final = "EXCEPTIONS"
+SCOPE_ACCESS_SK: Final = "ACCESS"
+
+
+def scope_pk(scope: Scope) -> str:
+    """Return the partition of what is known about a scope; by hash, since senders choose names."""
+    value = hashlib.sha256(scope.value.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"SCOPE#{scope.kind}#{value}"
+
+
+DISPOSITIONS_PK: Final = "DISPOSITIONS"
+"""The `by_group` partition of all dispositions, by when they were asked for."""
+
+
+def disposition_key(disposition_id: str) -> Key:
+    """Return the key of what was asked for; whoever may write it may not write the decision."""
+    return f"DISP#{disposition_id}", "REQUEST"
+
+
+def disposition_decision_key(disposition_id: str) -> Key:
+    """Return the key of what was decided about a disposition."""
+    return f"DISPOK#{disposition_id}", "DECISION"
+
+
+def disposition_entries_pk(disposition_id: str) -> str:
+    """Return the partition of what became of a disposition's objects."""
+    return f"DISPDONE#{disposition_id}"
+
+
+def access_pk(scope: Scope) -> str:
+    """Return the partition of what is known of reads of a scope.
+
+    Not that of its exceptions: who may note a read may not write what holds.
+    """
+    return f"ACCESS#{scope_pk(scope).removeprefix('SCOPE#')}"
+
+
+def access_key(scope: Scope) -> Key:
+    """Return the key of when a scope was last read."""
+    return access_pk(scope), SCOPE_ACCESS_SK
+
+
+def access_day_key(scope: Scope, day: date, object_class: str) -> Key:
+    """Return the key of what was read of a scope on a day, of objects of one class."""
+    return access_pk(scope), f"DAY#{day:%Y-%m-%d}#{object_class}"
+
+
+def read_key(scope: Scope, day: date, object_class: str, *, source: str) -> Key:
+    """Return the key that says that the reads of one source were counted."""
+    name = hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()
+    return access_pk(scope), f"READ#{name}#{day:%Y-%m-%d}#{object_class}"
+
+
+def access_days_pk(object_class: str) -> str:
+    """Return the `by_group` partition of days on which objects of a class were read, by day."""
+    return f"ACCESS#{object_class}"
+
+
+REOPENED_PK: Final = "REOPENED"
+"""The `by_due` partition of scopes that were read again after a pause, by when."""
+
+
+def action_pk(shard: int) -> str:
+    """Return the `by_action` partition of placed objects, by when policy looks at them next."""
+    return f"ACTION#{shard}"
+
+
+def action_key(record: ObjectRecord) -> Key | None:
+    """Return the `by_action` key of a placed object; one never judged by policy is due at once."""
+    if record.state is not State.PLACED:
+        return None
+    at = record.policy.evaluate_at if record.policy else record.state_since
+    shard = _BASE32.index(record.object_id[-1]) % DUE_SHARDS
+    return (action_pk(shard), f"{utc_text(at)}#{record.object_id}") if at else None
 
 
 def recheck_pk(shard: int) -> str:

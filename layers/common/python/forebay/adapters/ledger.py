@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forebay.adapters.change_log import LEDGER_CHANGES
+from forebay.adapters.exceptions import S3ExceptionHistory
 from forebay.adapters.items import RUN_ENTITY, record_of, run_of
 from forebay.domain.objects import Location
+from forebay.domain.policy.exceptions import PolicyException
 from forebay.services.ports import ObjectStore
 from forebay.services.rebuild_catalog import LedgerLine
 
@@ -35,6 +37,10 @@ class S3Ledger:
                 location = Location(self.bucket, entry["Key"])
                 body = b"".join(self.store.chunks(location, _CHUNK_BYTES))
                 yield from (read_line(text) for text in body.decode().splitlines() if text)
+
+    def exceptions(self) -> Iterator[PolicyException]:
+        """Return the last version of every exception from policy."""
+        return S3ExceptionHistory(self.client, self.bucket).latest()
 
 
 def read_line(text: str) -> LedgerLine:

@@ -4,12 +4,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from forebay.names import INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
+from forebay.names import INDEX_BY_ACTION, INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_STEMS: Final = {INDEX_BY_STATE: "state", INDEX_BY_GROUP: "group", INDEX_BY_DUE: "due"}
+_STEMS: Final = {
+    INDEX_BY_STATE: "state",
+    INDEX_BY_GROUP: "group",
+    INDEX_BY_DUE: "due",
+    INDEX_BY_ACTION: "action",
+}
 """By index: what its key attributes are called, before `_pk` and `_sk`."""
 
 

@@ -10,8 +10,10 @@ from botocore.exceptions import ClientError
 from forebay.adapters import keys
 from forebay.adapters.catalog import claim_item
 from forebay.adapters.change_log import DynamoChangeLog
+from forebay.adapters.exceptions import DynamoExceptions
 from forebay.adapters.items import TOLD_VERSION, Item, item_key, object_item, run_item, value
 from forebay.domain.objects import ObjectRecord
+from forebay.domain.policy.exceptions import PolicyException
 from forebay.domain.runs import PipelineRun
 from forebay.events import utc_text
 from forebay.services.ports import Claim, RecordedChange
@@ -65,6 +67,10 @@ class DynamoLostTables:
             " (attribute_not_exists(duplicate_count) OR duplicate_count < :count)",
             {":count": value(count)},
         )
+
+    def put_exception(self, exception: PolicyException) -> bool:
+        """Write an exception, and what its scope says, unless this or a higher version is there."""
+        return DynamoExceptions(self.client, self.table).restore(exception)
 
     def index(self, changes: Sequence[RecordedChange]) -> None:
         """Write the history and search entries of changes."""

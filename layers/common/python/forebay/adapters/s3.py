@@ -42,9 +42,9 @@ class S3ObjectStore:
     def head(self, location: Location) -> StoredObject:
         """Describe a version (the latest when none is named); raises ObjectMissingError."""
         try:
-            answer = self.client.head_object(**_address(location), ChecksumMode="ENABLED")
+            answer = self.client.head_object(**address(location), ChecksumMode="ENABLED")
         except ClientError as exc:
-            raise _missing_or(exc, location) from exc
+            raise missing_or(exc, location) from exc
         version = answer.get("VersionId", location.version_id)
         digests, composite = _checksums(answer)
         return StoredObject(
@@ -82,12 +82,12 @@ class S3ObjectStore:
             return b""  # no HTTP range says "nothing": S3 would send everything
         try:
             answer = self.client.get_object(
-                **_address(location), Range=f"bytes={start}-{start + length - 1}"
+                **address(location), Range=f"bytes={start}-{start + length - 1}"
             )
         except ClientError as exc:
             if exc.response.get("Error", {}).get("Code") in ("InvalidRange", "416"):
                 return b""
-            raise _missing_or(exc, location) from exc
+            raise missing_or(exc, location) from exc
         if "ContentRange" in answer:
             return answer["Body"].read()
         # A server may answer a range with the whole (RFC 9110 §14.2); MiniStack does for versions.
@@ -97,9 +97,9 @@ class S3ObjectStore:
     def chunks(self, location: Location, size: int) -> Iterator[bytes]:
         """Stream the object in chunks of about `size` bytes; raises ObjectMissingError."""
         try:
-            answer = self.client.get_object(**_address(location))
+            answer = self.client.get_object(**address(location))
         except ClientError as exc:
-            raise _missing_or(exc, location) from exc
+            raise missing_or(exc, location) from exc
         yield from answer["Body"].iter_chunks(size)
 
     def copy(
@@ -146,16 +146,16 @@ class S3ObjectStore:
             return
         merged = dict(now) | {str(key): value for key, value in tags.items()}
         self.client.put_object_tagging(
-            **_address(location),
+            **address(location),
             Tagging={"TagSet": [{"Key": k, "Value": v} for k, v in merged.items()]},
         )
 
     def tags(self, location: Location) -> Mapping[str, str]:
         """Return the tags of one version; raises ObjectMissingError."""
         try:
-            answer = self.client.get_object_tagging(**_address(location))
+            answer = self.client.get_object_tagging(**address(location))
         except ClientError as exc:
-            raise _missing_or(exc, location) from exc
+            raise missing_or(exc, location) from exc
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def put(self, location: Location, body: bytes, *, content_type: str) -> Location:
@@ -234,7 +234,7 @@ class S3ObjectStore:
         ranges: list[tuple[int, int]] = []
         start, number, count = 0, 1, 1
         while number <= count:
-            part = self.client.head_object(**_address(location), PartNumber=number)
+            part = self.client.head_object(**address(location), PartNumber=number)
             count = part.get("PartsCount", 1)
             ranges.append((start, start + part["ContentLength"] - 1))
             start, number = start + part["ContentLength"], number + 1
@@ -245,7 +245,8 @@ def _even_ranges(size: int, part: int) -> list[tuple[int, int]]:
     return [(start, min(start + part, size) - 1) for start in range(0, size, part)]
 
 
-def _address(location: Location) -> dict[str, Any]:
+def address(location: Location) -> dict[str, Any]:
+    """Return how S3 is told of a version."""
     address = {"Bucket": location.bucket, "Key": location.key}
     return address | ({"VersionId": location.version_id} if location.version_id else {})
 
@@ -278,7 +279,8 @@ def _decoded(text: str) -> bytes | None:
         return None
 
 
-def _missing_or(exc: ClientError, location: Location) -> Exception:
+def missing_or(exc: ClientError, location: Location) -> Exception:
+    """Return ObjectMissingError where that is what S3's answer means, the answer otherwise."""
     code = exc.response.get("Error", {}).get("Code", "")
     if code in _MISSING:
         return ObjectMissingError(

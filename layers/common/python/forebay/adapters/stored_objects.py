@@ -8,12 +8,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay.adapters import keys
-from forebay.adapters.items import item_key, moment, object_record
+from forebay.adapters.items import item_key, object_record
 from forebay.adapters.queries import query_items
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.rechecks import LastCheck
 from forebay.errors import Trouble
-from forebay.events import utc_text
+from forebay.events import utc_moment, utc_text
 from forebay.names import INDEX_BY_DUE
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class DynamoStoredObjects:
         }
         for item in query_items(self.client, arguments):
             at, _, object_id = item["due_sk"]["S"].partition("#")
-            yield LastCheck(moment(at), object_id, int(item["size_bytes"]["N"]))
+            yield LastCheck(utc_moment(at), object_id, int(item["size_bytes"]["N"]))
 
     def _records(self, object_ids: Sequence[str]) -> dict[str, ObjectRecord]:
         wanted: Any = [item_key(keys.object_key(each)) for each in object_ids]

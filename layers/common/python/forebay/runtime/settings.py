@@ -10,10 +10,13 @@ from typing import Any, Self
 from forebay.errors import ConfigurationError
 from forebay.names import (
     ENV_BUS,
+    ENV_CLOCK_AHEAD_SECONDS,
     ENV_HISTORY_TABLE,
     ENV_POLICY_PATH,
+    ENV_PREFIX,
     ENV_RECEIPT_KEY,
     ENV_RECHECK_BYTES_PER_DAY,
+    ENV_REGIONS,
     ENV_STATE_MACHINES,
     ENV_SUBJECT_KEY,
     ENV_TABLE,
@@ -75,6 +78,14 @@ class Settings:
         return int(text)
 
     @property
+    def clock_ahead_seconds(self) -> int:
+        """How far the clock is ahead of the real time: 0 but in a local cloud that was advanced."""
+        text = self.environment.get(ENV_CLOCK_AHEAD_SECONDS, "0")
+        if not text.isdecimal():
+            raise ConfigurationError(f"{ENV_CLOCK_AHEAD_SECONDS} is not a number of seconds")
+        return int(text)
+
+    @property
     def policy_path(self) -> Path | None:
         """Another compiled policy than that of the policy layer, None for the layer's."""
         text = self.environment.get(ENV_POLICY_PATH, "")
@@ -85,6 +96,16 @@ class Settings:
         """Names of the buckets this function was given."""
         names = {zone: self.environment.get(bucket_env(zone), "") for zone in Zone}
         return {zone: name for zone, name in names.items() if name}
+
+    @property
+    def prefix(self) -> str:
+        """Prefix of the deployment."""
+        return self._required(ENV_PREFIX)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Where bytes of a zone lie: the home region, then the replica's."""
+        return tuple(self._required(ENV_REGIONS).split(","))
 
     @property
     def state_machines(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ layers with parsers and CEL are present only where they are needed. Handlers pas
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from forebay.runtime.settings import Settings
 from forebay.services.inspect_dicom import InspectDicom, ParseDicom
 from forebay.services.inspect_genomics import InspectGenomics, ParseStream
 from forebay.services.inspecting import Inspector
+from forebay.services.judging import Judge
 from forebay.services.place_object import PlaceObject
 from forebay.services.ports import Classifier, DigestChunks
 from forebay.services.record_declarations import ParseChecksums, RecordDeclarations
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
     from forebay.adapters.dead_letters import DynamoFailureNotes
     from forebay.adapters.stored_objects import DynamoStoredObjects
     from forebay.services.archive_dead_letters import ArchiveDeadLetters
+    from forebay.services.count_stored import CountStored
+    from forebay.services.dispose_objects import DisposeObjects
+    from forebay.services.evaluate_policy import EvaluatePolicy
     from forebay.services.issue_receipt import IssueReceipt
+    from forebay.services.learn_access import LearnAccess, ParseAccessLog
     from forebay.services.recheck_objects import RecheckObjects
     from forebay.services.reconcile_on_schedule import ReconcileOnSchedule
     from forebay.services.run_read_qc import MeasurePair, RunReadQc
@@ -59,12 +64,15 @@ _NOTE_CONFIG = Config(
 )
 
 
+@dataclass(frozen=True, slots=True)
 class SystemClock:
-    """The real time."""
+    """The real time; in a local cloud whose clock was moved, so many seconds later."""
+
+    ahead_seconds: int = 0
 
     def now(self) -> datetime:
         """Return the current time in UTC."""
-        return datetime.now(UTC)
+        return datetime.now(UTC) + timedelta(seconds=self.ahead_seconds)
 
 
 @dataclass
@@ -72,8 +80,12 @@ class Wiring:
     """Services over real adapters."""
 
     settings: Settings
-    clock: SystemClock = field(default_factory=SystemClock)
     clients: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def clock(self) -> SystemClock:
+        """The time."""
+        return SystemClock(self.settings.clock_ahead_seconds)
 
     @cached_property
     def catalog(self) -> DynamoCatalog:
@@ -109,9 +121,39 @@ class Wiring:
     @cached_property
     def place_object(self) -> PlaceObject:
         """The place_object step."""
-        return PlaceObject(
-            self.catalog, self.store, self.clock, self.classifier, self.settings.buckets
+        return PlaceObject(self.catalog, self.store, self.clock, self._judge, self.settings.buckets)
+
+    @cached_property
+    def evaluate_policy(self) -> "EvaluatePolicy":
+        """The evaluate_policy step."""
+        from forebay.adapters.accesses import DynamoAccesses  # noqa: PLC0415 - few users
+        from forebay.adapters.exceptions import DynamoExceptions  # noqa: PLC0415 - few users
+        from forebay.adapters.scopes import DynamoObjectsInScope  # noqa: PLC0415 - few users
+        from forebay.adapters.vault import S3Vault  # noqa: PLC0415 - its only user
+        from forebay.services.evaluate_policy import EvaluatePolicy  # noqa: PLC0415 - its only user
+
+        dynamodb, table = self._client("dynamodb"), self.settings.table
+        return EvaluatePolicy(
+            self._judge,
+            self.store,
+            S3Vault(self._client("s3"), self.store),
+            self.clock,
+            DynamoExceptions(dynamodb, table),
+            DynamoObjectsInScope(dynamodb, table),
+            self.settings.buckets,
+            reopened=DynamoAccesses(dynamodb, table),
         )
+
+    @cached_property
+    def count_stored(self) -> "CountStored":
+        """The evaluate_policy step's census."""
+        from forebay.adapters.exceptions import DynamoExceptions  # noqa: PLC0415 - few users
+        from forebay.adapters.placed_objects import DynamoPlacedObjects  # noqa: PLC0415 - few users
+        from forebay.services.count_stored import CountStored  # noqa: PLC0415 - its only user
+
+        dynamodb, table = self._client("dynamodb"), self.settings.table
+        exceptions = DynamoExceptions(dynamodb, table)
+        return CountStored(DynamoPlacedObjects(dynamodb, table, exceptions), self.clock)
 
     @cached_property
     def relay_changes(self) -> RelayChanges:
@@ -212,6 +254,20 @@ class Wiring:
 
         return RunReadQc(self.store, measure, self.settings.bucket(Zone.LANDING_GENOMICS))
 
+    def learn_access(self, parse: "ParseAccessLog") -> "LearnAccess":
+        """Build the learn_access step around its parser."""
+        from forebay.adapters.accesses import DynamoAccesses  # noqa: PLC0415 - few users
+        from forebay.services.learn_access import LearnAccess  # noqa: PLC0415 - its only user
+
+        return LearnAccess(
+            self.catalog,
+            self.store,
+            DynamoAccesses(self._client("dynamodb"), self.settings.table),
+            parse,
+            frozenset(self.settings.buckets.values()),
+            self.settings.prefix,
+        )
+
     def recheck_objects(
         self, digest_chunks: DigestChunks, can_compute: Callable[[Algorithm], bool]
     ) -> "RecheckObjects":
@@ -244,6 +300,35 @@ class Wiring:
         )
 
     @cached_property
+    def dispose_objects(self) -> "DisposeObjects":
+        """The dispose_objects step, the only one that is given a shredder."""
+        from forebay.adapters import dispositions, shredder  # noqa: PLC0415 - its only user
+        from forebay.adapters.exceptions import DynamoPolicyBook  # noqa: PLC0415 - few users
+        from forebay.adapters.scopes import DynamoObjectsInScope  # noqa: PLC0415 - few users
+        from forebay.adapters.signer import KmsSigner  # noqa: PLC0415 - two users
+        from forebay.services.dispose_objects import DisposeObjects  # noqa: PLC0415
+        from forebay.services.request_disposition import Surveyor  # noqa: PLC0415
+
+        client, table, s3 = self._client("dynamodb"), self.settings.table, self._client("s3")
+        surveyor = Surveyor(
+            self.catalog,
+            DynamoPolicyBook(client, table),
+            shredder.S3KeptVersions(s3),
+            dispositions.DynamoCopyHistory(client, self.settings.history_table),
+            self.classifier.policy,
+            self.settings.buckets,
+        )
+        return DisposeObjects(
+            surveyor,
+            dispositions.DynamoDispositions(client, table),
+            DynamoObjectsInScope(client, table),
+            shredder.S3Shredder(s3),
+            self.store,
+            KmsSigner(self._client("kms"), self.settings.receipt_key),
+            self.clock,
+        )
+
+    @cached_property
     def reconcile_on_schedule(self) -> "ReconcileOnSchedule":
         """The reconcile_storage step."""
         from forebay.adapters.catalog_reader import CatalogReader  # noqa: PLC0415 - its only user
@@ -267,6 +352,13 @@ class Wiring:
         )
         ledger = self.settings.bucket(Zone.LEDGER)
         return scheduled.ReconcileOnSchedule(reconcile, self.store, ledger)
+
+    @cached_property
+    def _judge(self) -> Judge:
+        from forebay.adapters.exceptions import DynamoPolicyBook  # noqa: PLC0415 - few users
+
+        book = DynamoPolicyBook(self._client("dynamodb"), self.settings.table)
+        return Judge(self.catalog, book, self.classifier, self.settings.regions)
 
     @property
     def _stored_objects(self) -> "DynamoStoredObjects":

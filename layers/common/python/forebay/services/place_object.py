@@ -17,8 +17,9 @@ from forebay.domain.removals import without_source
 from forebay.domain.states import State
 from forebay.errors import CopyMismatchError, ObjectMissingError, StaleRecordError
 from forebay.names import LANDING_SETTLED, Step, Tag, Zone
+from forebay.services.judging import Judge, is_held, tags_for
 from forebay.services.leasing import Delivery, Leasing
-from forebay.services.ports import Catalog, Change, Classifier, Clock, ObjectStore, StoredObject
+from forebay.services.ports import Catalog, Change, Clock, ObjectStore, StoredObject
 
 SINGLE_COPY_MAX_BYTES: Final = 5 * 1000**3
 """CopyObject's limit; beyond it the copy is made in parts, which rules out a whole SHA-256."""
@@ -35,7 +36,7 @@ class PlaceObject:
     catalog: Catalog
     store: ObjectStore
     clock: Clock
-    classifier: Classifier
+    judge: Judge
     buckets: Mapping[Zone, str]
     lease_above_bytes: int = SINGLE_COPY_MAX_BYTES
     """A copy in parts is long work: one delivery at a time."""
@@ -47,9 +48,9 @@ class PlaceObject:
 
         Every part of it may safely run again.
 
-            copy ──► record where (one conditional write) ──► tag the landing copy
-                 │                                        │
-            crash: an equal copy is found again      crash: redelivery tags it
+            copy with its gates ──► record (one conditional write) ──► tag the landing copy
+                            │                                      │
+            crash: an equal copy is found again, tagged anew    crash: redelivery tags it
 
         Raises:
             CopyMismatchError: the copy's checksum is not the source's; the copy does not count.
@@ -153,11 +154,18 @@ class PlaceObject:
     def _place(self, record: ObjectRecord, *, redelivered: bool) -> ObjectRecord:
         chosen = self._classified(record)
         target = self._target(record, chosen)
-        copy = self._copied_whole(record, target, _tags(record, chosen), redelivered=redelivered)
+        judged = self._judged(record, chosen)
+        tags = _tags(judged)
+        copy = self._copied_whole(record, target, tags, redelivered=redelivered)
+        if redelivered:
+            # An attempt that died may have made it before a hold, or under another class.
+            self.store.add_tags(copy.location, tags)
         after = record.moved_to(
             State.PLACED,
             self.clock.now(),
             placed=copy.location,
+            placed_at=judged.placed_at,
+            policy=judged.policy,
             # The copy in quarantine stays there, but is no longer where this object is kept.
             held=None,
             object_class=chosen.object_class,
@@ -170,6 +178,26 @@ class PlaceObject:
             self._disown(record, copy)
             raise
         return after
+
+    def _judged(self, record: ObjectRecord, chosen: Classification) -> ObjectRecord:
+        """Return the record as it will be, with what policy wants of it: the copy is born so.
+
+        Holds at S3 itself are `evaluate_policy`'s to put and to lift: under one the copy is born
+        with its gates closed, and is due at once.
+        """
+        now = self.clock.now()
+        future = replace(
+            record,
+            placed_at=now,
+            policy=None,
+            object_class=chosen.object_class,
+            class_rule=chosen.rule,
+            retention_class=chosen.retention_class,
+        )
+        decision = self.judge.decision(future, now)
+        if is_held(decision):
+            decision = replace(decision, unsettled=True, evaluate_at=now)
+        return replace(future, policy=decision)
 
     def _disown(self, record: ObjectRecord, copy: StoredObject) -> None:
         """Refuse readers a copy that was just made of what was convicted meanwhile."""
@@ -256,7 +284,7 @@ class PlaceObject:
                 raise
 
     def _classified(self, record: ObjectRecord) -> Classification:
-        return self.classifier.classify(facts_of(record))
+        return self.judge.classifier.classify(facts_of(record))
 
     def _target(self, record: ObjectRecord, chosen: Classification) -> Location:
         return Location(self.buckets[Zone(chosen.zone)], zone_key(record))
@@ -330,10 +358,7 @@ def is_equal(record: ObjectRecord, copy: StoredObject) -> bool:
     return bool(copy.composite) and copy.composite == record.composite_checksum
 
 
-def _tags(record: ObjectRecord, chosen: Classification) -> dict[str, str]:
-    return {
-        Tag.OBJECT_ID: record.object_id,
-        Tag.CLASS: chosen.object_class,
-        Tag.RETENTION: chosen.retention_class,
-        Tag.VERDICT: VERIFIED,
-    }
+def _tags(record: ObjectRecord) -> dict[str, str]:
+    gates = tags_for(record, record.policy) if record.policy else {}
+    gates.pop(Tag.HOLD, None)
+    return {Tag.OBJECT_ID.value: record.object_id, Tag.VERDICT.value: VERIFIED, **gates}

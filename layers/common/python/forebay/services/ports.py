@@ -10,6 +10,12 @@ from forebay.domain.dead_letters import DeadLetter, Failure, LetterGroup, Stream
 from forebay.domain.findings import Owner
 from forebay.domain.integrity import Algorithm, Digest
 from forebay.domain.objects import Location, ObjectRecord
+from forebay.domain.policy.access import Access, Reopened
+from forebay.domain.policy.classes import Policy
+from forebay.domain.policy.disposition import Disposition, Entry
+from forebay.domain.policy.exceptions import PolicyException, Scope, Status
+from forebay.domain.policy.standing import Context
+from forebay.domain.policy.storage_classes import StorageClass
 from forebay.domain.rechecks import LastCheck
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
@@ -80,6 +86,204 @@ class ObjectStore(Protocol):
 
     def put(self, location: Location, body: bytes, *, content_type: str) -> Location:
         """Write a whole small object with its SHA-256; returns its location with the version."""
+
+
+class Vault(Protocol):
+    """What policy may do to stored versions; nobody else may. None of it deletes."""
+
+    def set_tags(self, location: Location, tags: Mapping[str, str]) -> bool:
+        """Set tags on one version, keeping the others; False when they were so already.
+
+        Raises ObjectMissingError.
+        """
+
+    def set_legal_hold(self, location: Location, *, on: bool) -> None:
+        """Put or lift the legal hold of one version; raises ObjectMissingError."""
+
+    def storage_class(self, location: Location) -> "Shelf":
+        """Return where one version lies; raises ObjectMissingError."""
+
+    def restore(self, location: Location, *, days: int) -> None:
+        """Ask for a readable copy for so many days; asking again is harmless."""
+
+    def warm(
+        self, source: StoredObject, *, checksum: Algorithm | None, tags: Mapping[str, str]
+    ) -> StoredObject:
+        """Copy a readable version onto its own key, into STANDARD; describe the new version.
+
+        `checksum` is as in `ObjectStore.copy`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where a version lies: its storage class, and whether it can be read at once.
+
+    `is_restoring` while a readable copy is being made; `is_encrypted` with the domain's key, or
+    nobody says; `is_replicated` when a replica was made, or is about to be.
+    """
+
+    storage_class: StorageClass
+    is_readable: bool = True
+    is_restoring: bool = False
+    is_encrypted: bool = True
+    has_legal_hold: bool = False
+    is_replicated: bool = False
+
+
+class PolicyBook(Protocol):
+    """What the catalog holds about objects beside their records. Reads are strongly consistent."""
+
+    def context(self, scopes: Sequence[Scope], accessed_as: Scope) -> Context:
+        """Return what reaches an object, in one call, whatever the number of scopes."""
+
+    def due(self, now: datetime, limit: int) -> Sequence[str]:
+        """Return ids of objects that policy has to look at, the longest due first."""
+
+
+class Accesses(Protocol):
+    """Who read what is stored, counted by scope, class and day."""
+
+    def note(self, access: Access) -> bool:
+        """Note reads of a scope; False when this source's were counted already."""
+
+
+class ReopenedScopes(Protocol):
+    """Studies and samples that were read again after a pause: policy looks where they lie."""
+
+    def pending(self, limit: int) -> Sequence[Reopened]:
+        """Return scopes that were read again after a pause, the longest ago first."""
+
+    def seen(self, reopened: Reopened) -> None:
+        """Note that a scope was looked at; one that was reopened once more stays pending."""
+
+
+class Exceptions(Protocol):
+    """Holds, pins and other exceptions."""
+
+    def get(self, exception_id: str) -> PolicyException | None:
+        """Return one exception, read consistently."""
+
+    def put(self, before: PolicyException | None, after: PolicyException) -> None:
+        """Write an exception and what its scope says; raises StaleRecordError when it moved on."""
+
+    def with_status(self, status: Status) -> Iterator[PolicyException]:
+        """Yield exceptions of one status, the latest first."""
+
+    def pending(self, limit: int) -> Sequence[PolicyException]:
+        """Return exceptions whose last change has not reached every object, the oldest first."""
+
+    def reached(self, exception: PolicyException) -> None:
+        """Note that the last change reached every object."""
+
+
+class ExceptionHistory(Protocol):
+    """Every version of every exception, in the ledger; each is written once and stays."""
+
+    def append(self, exception: PolicyException) -> bool:
+        """Write one version; False when that version was told before."""
+
+    def get(self, exception_id: str, version: int) -> PolicyException:
+        """Return one version that was told."""
+
+
+class ObjectsInScope(Protocol):
+    """Which objects an exception reaches: what the scope names and all below it, by lineage."""
+
+    def objects(self, scope: Scope) -> Iterator[str]:
+        """Yield the ids of all objects in a scope, derivatives too; each once."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVersion:
+    """One stored version, as far as deleting it is concerned.
+
+    `object_id` is what its user metadata says it is a copy of, '' for an arrival.
+    """
+
+    location: Location
+    size_bytes: int
+    etag: str = ""
+    object_id: str = ""
+    is_held: bool = False
+    locked_until: datetime | None = None
+
+
+class KeptVersions(Protocol):
+    """Which versions there are, without reading or decrypting any."""
+
+    def at(self, location: Location) -> KeptVersion | None:
+        """Describe one version, None when it is gone; '' is the version without an id."""
+
+    def of_key(self, bucket: str, key: str) -> Sequence[KeptVersion]:
+        """Describe all versions of one key; delete markers are none."""
+
+
+class CopyHistory(Protocol):
+    """Where an object ever had copies, from its history."""
+
+    def copies(self, object_id: str) -> Sequence[Location]:
+        """Return the versions in zones and quarantine that its record ever named."""
+
+
+class Shredder(Protocol):
+    """The only one who deletes stored objects."""
+
+    def delete(self, location: Location) -> str:
+        """Delete one version for good; return '', or why storage keeps it.
+
+        A version that is gone is deleted. It never bypasses a lock.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One write that lets an object go.
+
+    `after` replaces the record of `before`'s version, `entry` says what is deleted then, while the
+    disposition is being executed and every scope says what it said: `standing` maps each scope that
+    reaches the object to the exceptions that were read.
+    """
+
+    disposition_id: str
+    before: ObjectRecord
+    after: ObjectRecord
+    entry: Entry
+    standing: Mapping[Scope, Sequence[PolicyException]]
+
+
+class Dispositions(Protocol):
+    """Dispositions and what became of their objects."""
+
+    def get(self, disposition_id: str) -> Disposition | None:
+        """Return one disposition, read consistently."""
+
+    def add(self, disposition: Disposition) -> None:
+        """Write what was asked for; raises StaleRecordError when the id is taken."""
+
+    def decide(self, before: Disposition, after: Disposition) -> None:
+        """Write what was decided about it; raises StaleRecordError when it moved on."""
+
+    def latest(self, limit: int) -> Sequence[Disposition]:
+        """Return dispositions, those asked for last first."""
+
+    def entry(self, disposition_id: str, object_id: str) -> Entry | None:
+        """Return what became of one object."""
+
+    def entries(self, disposition_id: str) -> Iterator[Entry]:
+        """Yield what became of its objects, by object id; read consistently."""
+
+    def note(self, disposition_id: str, entry: Entry) -> Entry:
+        """Write what became of an object unless that is written; return what is written then."""
+
+    def settle(self, disposition_id: str, entry: Entry) -> None:
+        """Write what became of an object over what was written before."""
+
+    def erase(self, erasure: Erasure) -> None:
+        """Let an object go in one transaction; raises StaleRecordError when anything moved on."""
+
+    def forget(self, study: str, date: str, tokens: Mapping[str, str]) -> None:
+        """Remove the search entries by which tokens lead to a study, unless they still should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,3 +585,7 @@ class Classifier(Protocol):
 
     def classify(self, facts: Mapping[str, Any]) -> Classification:
         """Return the class of an object with these facts, and which rule said so."""
+
+    @property
+    def policy(self) -> Policy:
+        """Classes, rules and sites."""

@@ -69,6 +69,8 @@ class PreviewDeadLetters:
             return by_change[step](ObjectChanged.from_envelope(read_json(body)))
         if step is Step.RELAY_CHANGES:
             return self._relay(letter, body)
+        if step is Step.LEARN_ACCESS:
+            return Verdict.WOULD_ACT, "Reads the log again; what was counted is not counted twice."
         return Verdict.WOULD_ACT, f"Calls {step} again; its next scheduled run does the same work."
 
     def _registrations(self, body: str) -> Judgement:

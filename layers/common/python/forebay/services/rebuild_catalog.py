@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeVar
 
 from forebay.domain.conflicts import bytes_of, identity_of, variant_of, variant_value
 from forebay.domain.objects import Kind, ObjectRecord
+from forebay.domain.policy.exceptions import PolicyException
 from forebay.domain.runs import PipelineRun
 from forebay.domain.states import State
 from forebay.errors import ObjectMissingError
@@ -48,10 +49,13 @@ class LedgerLine:
 
 
 class Ledger(Protocol):
-    """The changes that were ever relayed."""
+    """The changes that were ever relayed, and the exceptions that were ever asked for."""
 
     def lines(self) -> Iterator[LedgerLine]:
         """Return every line, by day and time of the batch; some may come twice."""
+
+    def exceptions(self) -> Iterator[PolicyException]:
+        """Return the last version of every exception from policy."""
 
 
 class LostTables(Protocol):
@@ -71,6 +75,9 @@ class LostTables(Protocol):
 
     def put_duplicates(self, object_id: str, count: int) -> None:
         """Write how many duplicates an object has, unless more are known."""
+
+    def put_exception(self, exception: PolicyException) -> bool:
+        """Write an exception, and what its scope says, unless this or a higher version is there."""
 
     def index(self, changes: Sequence[RecordedChange]) -> None:
         """Write the history and search entries of changes."""
@@ -101,6 +108,7 @@ class RebuildCatalog:
     def __call__(self) -> Rebuilt:
         """Read the ledger twice, then the stored files that know what it must not.
 
+            ledger ──► exceptions: holds count again before there is anything to judge
             ledger ──► records and runs, the highest version each
                    ──► persons (headers) ──► history, search entries, claims, duplicates
             checksum files ──► declarations
@@ -108,6 +116,7 @@ class RebuildCatalog:
         A crash anywhere: run it again. What the ledger never heard of, reconciliation finds.
         """
         work = _Work(self)
+        work.restore_exceptions()
         work.restore_records()
         work.restore_what_follows()
         work.restore_declarations()
@@ -134,6 +143,11 @@ class _Work:
         self._checksum_files: dict[str, datetime] = {}
         self._duplicates: dict[str, set[str]] = {}
         self.person = lru_cache(PEOPLE_REMEMBERED)(self._person)
+
+    def restore_exceptions(self) -> None:
+        """Write the exceptions; what they reach is pending, whatever was reached before."""
+        made = self._each(self.tools.tables.put_exception, self.tools.ledger.exceptions())
+        self.counts["exceptions"] += sum(made)
 
     def restore_records(self) -> None:
         """Write the records and runs; any order of lines gives the same."""

@@ -26,6 +26,7 @@ from forebay.domain.states import State
 from forebay.errors import CopyMismatchError, ObjectMissingError, StaleRecordError
 from forebay.names import Tag, Zone
 from forebay.services.inspecting import CHUNK_BYTES
+from forebay.services.judging import REPLICATED
 from forebay.services.place_object import (
     OBJECT_ID_METADATA,
     REFUSED,
@@ -220,6 +221,9 @@ class RecheckObjects:
                 now,
                 rechecked_at=now,
                 placed=whole,
+                placed_at=now,
+                # Judged anew: it is another version, without the gates of the damaged one.
+                policy=None,
                 # They were said of the damaged version.
                 metadata={k: v for k, v in record.metadata.items() if k != STORAGE_FACTS},
                 warnings=tuple(dict.fromkeys((*record.warnings, warning))),
@@ -264,6 +268,9 @@ class RecheckObjects:
             Tag.RETENTION: record.retention_class,
             Tag.VERDICT: VERIFIED,
         }
+        if record.policy and record.policy.replicate:
+            # Replication asks for it when the version is made; the gates wait for their evaluation.
+            tags[Tag.REPLICATE] = REPLICATED
         if (source.bucket, source.key) == (damaged.bucket, damaged.key):
             self.store.add_tags(source, tags)
             return source

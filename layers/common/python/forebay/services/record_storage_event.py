@@ -44,8 +44,9 @@ class RecordStorageEvent:
     landing   deleted, not judged yet          -> DELETED: its sender must upload it again
               deleted, judged                  -> nothing: it is kept elsewhere, or place_object
                                                   finds out whether it was copied in time
-    zones     copy expired by lifecycle        -> EXPIRED
-              copy deleted otherwise           -> DELETED, with a finding for the platform
+    zones     copy expired by lifecycle, which
+              its policy let do that           -> EXPIRED
+              copy gone otherwise              -> DELETED, with a finding for the platform
               tier, restore                    -> a fact of the record, no state
     """
 

@@ -1,0 +1,127 @@
+"""The three questions about an object, answered from what was decided."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from forebay.domain.objects import ObjectRecord
+from forebay.domain.policy.classes import (
+    Measure,
+    ObjectClass,
+    Removal,
+    Retention,
+    Source,
+    Tier,
+)
+from forebay.domain.policy.decision import Facts, decide
+from forebay.domain.policy.exceptions import (
+    ExceptionKind,
+    PolicyException,
+    Scope,
+    ScopeKind,
+    Status,
+)
+from forebay.domain.policy.storage_classes import StorageClass
+from forebay.domain.states import State
+from forebay.events import utc_text
+from forebay.names import Zone
+from forebay_cli.commands.show import FoundObject, FoundSeveral
+from forebay_cli.explaining import explain
+from forebay_cli.failures import CommandError
+from tests.unit.fakes import any_finding, any_record
+
+PLACED = datetime(2026, 1, 10, 9, tzinfo=UTC)
+HOT = ObjectClass(
+    "clinical-hot",
+    "imaging",
+    Zone.CLINICAL,
+    Retention("10y", 3650, source=Source("classes.yaml", 12)),
+    tiers=(Tier(30, Measure.IDLE, StorageClass.GLACIER_IR, source=Source("classes.yaml", 9)),),
+)
+HOLD = PolicyException(
+    "EX-1",
+    ExceptionKind.LEGAL_HOLD,
+    Scope(ScopeKind.STUDY, "1.2.3"),
+    "litigation",
+    "arn:aws:iam::1:user/a",
+    PLACED,
+    Status.ACTIVE,
+)
+
+
+def placed(*exceptions: PolicyException, object_class: ObjectClass = HOT) -> ObjectRecord:
+    facts = Facts(
+        PLACED, 1_000_000, rule="instances are clinical", rule_source="classification.yaml:4"
+    )
+    decision = decide(object_class, facts, exceptions, PLACED + timedelta(days=1))
+    return any_record(state=State.PLACED, object_class=object_class.name, policy=decision)
+
+
+def test_the_rule_and_its_line_say_why_it_is_here() -> None:
+    (told,) = explain(FoundObject(placed()), None)
+    assert told.why_here == (
+        "It is clinical-hot by the rule: instances are clinical (classification.yaml:4)."
+    )
+
+
+def test_the_next_move_is_told_with_its_day() -> None:
+    (told,) = explain(FoundObject(placed()), None)
+    assert told.when_moved == "It moves to GLACIER_IR on 2026-02-10."
+
+
+def test_the_strongest_reason_against_deletion_comes_first() -> None:
+    (told,) = explain(FoundObject(placed(HOLD)), None)
+    first, second = told.why_not_deleted.split("; ")
+    assert first == "legal hold: neither moved nor removed: legal-hold on study 1.2.3 (EX-1)"
+    assert second.startswith("retention floor: not removed before 2036-01-08 (classes.yaml:12)")
+    assert told.when_moved == "It stays as it is."
+
+
+def test_what_nothing_forbids_still_takes_an_approved_disposition() -> None:
+    free = replace(HOT, retention=Retention("none", removal=Removal.NEVER))
+    (told,) = explain(FoundObject(placed(object_class=free)), None)
+    assert "forebay dispose" in told.why_not_deleted
+
+
+def test_what_is_not_placed_says_why() -> None:
+    finding = any_finding()
+    (told,) = explain(
+        FoundObject(any_record(state=State.QUARANTINED, finding=finding, policy=None)), None
+    )
+    assert finding.message in told.why_here
+    assert told.when_moved == told.why_not_deleted == "It is not placed."
+
+
+def test_objects_decided_alike_are_one_explanation() -> None:
+    several = [placed(), placed(), placed(HOLD)]
+    told = explain(FoundSeveral("Study", tuple(several)), None)
+    assert sorted(len(each.records) for each in told) == [1, 2]
+
+
+def history_of(*decisions: tuple[datetime, Any]) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {"at": utc_text(at), "policy": decision.as_dict() if decision else None}
+        for at, decision in decisions
+    )
+
+
+def test_the_past_is_told_from_the_decision_stored_then() -> None:
+    now, before = placed(), placed(HOLD).policy
+    history = history_of((PLACED, before), (PLACED + timedelta(days=9), now.policy))
+    (told,) = explain(FoundObject(now, history=history), PLACED + timedelta(days=3))
+    assert told.decision == before
+    (told,) = explain(FoundObject(now, history=history), PLACED + timedelta(days=9))
+    assert told.decision == now.policy
+
+
+def test_before_it_arrived_nothing_is_told() -> None:
+    found = FoundObject(placed(), history=history_of((PLACED, None)))
+    with pytest.raises(CommandError, match="not known then"):
+        explain(found, PLACED - timedelta(days=1))
+
+
+def test_the_past_of_a_whole_study_is_refused() -> None:
+    with pytest.raises(CommandError, match="one object at a time"):
+        explain(FoundSeveral("Study", (placed(),)), PLACED)
