@@ -22,6 +22,13 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield cloud
 
 
+@pytest.fixture(scope="session")
+def later(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud whose time passes: no other test should find its clock moved."""
+    with running(tmp_path_factory.mktemp("later")) as cloud:
+        yield cloud
+
+
 @contextmanager
 def running(home: Path) -> Iterator[Cloud]:
     """Start a local cloud in a folder of its own, and stop it in the end."""

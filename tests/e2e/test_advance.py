@@ -1,6 +1,6 @@
-"""Time passes in a local cloud of its own: no other test should find its clock moved."""
+"""Time passes in the local cloud, and S3 does what its lifecycle rules say."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from forebay_cli import stack_outputs
 from forebay_cli.localcloud.emulator import CLOCK_FILE
 from forebay_cli.localcloud.moved_clock import MovedClock
 from tests.e2e.cloud import Cloud
-from tests.e2e.conftest import running
 
 SITE = "north"
 DAYS = 60
@@ -34,16 +33,17 @@ GATES = {
 
 
 @pytest.fixture(scope="module")
-def advanced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cloud, Mapping[str, str]]]:
+def advanced(
+    later: Cloud, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Cloud, Mapping[str, str]]:
     """A cloud two months later, and the version of each key that was put into its clinical zone."""
-    with running(tmp_path_factory.mktemp("advanced")) as cloud:
-        folder = tmp_path_factory.mktemp("images")
-        _write_image(folder / "ct.dcm")
-        cloud.forebay("upload", str(folder), "--site", SITE)
-        cloud.settle(SITE, {"PLACED": 1})
-        versions = {key: _put(cloud, key) for key in GATES}
-        cloud.forebay("local", "advance", f"{DAYS}d")
-        yield cloud, versions
+    folder = tmp_path_factory.mktemp("images")
+    _write_image(folder / "ct.dcm")
+    later.forebay("upload", str(folder), "--site", SITE)
+    later.settle(SITE, {"PLACED": 1})
+    versions = {key: _put(later, key) for key in GATES}
+    later.forebay("local", "advance", f"{DAYS}d")
+    return later, versions
 
 
 def _write_image(path: Path) -> None:
