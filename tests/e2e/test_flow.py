@@ -88,6 +88,10 @@ def test_a_placed_instance_has_tags_digest_history_and_no_name_in_its_key(
         "forebay:retention": "clinical-10y",
         "forebay:object-id": record.object_id,
         "forebay:verdict": "verified",
+        # Nobody has let it lie idle yet, and an original is never removed by itself.
+        "forebay:tiering": "none",
+        "forebay:removal": "none",
+        "forebay:replicate": "yes",
     }
     assert placed.bucket == cloud.deployment.bucket(Zone.CLINICAL)
     uids = [record.metadata[f"{level}InstanceUID"] for level in ("Study", "Series", "SOP")]

@@ -28,8 +28,14 @@ READERS_OF_QUARANTINE = {
     Step.INSPECT_GENOMICS,
     Step.PLACE_OBJECT,
     Step.RECONCILE_STORAGE,
+    Step.DISPOSE_OBJECTS,  # to see what exists: its role has no key to read it
 }
-HOLDERS_OF_LEASES = {Step.INSPECT_GENOMICS, Step.PLACE_OBJECT, Step.SWEEP_DEADLINES}
+DELETERS_OF_ITEMS = {
+    Step.INSPECT_GENOMICS,  # leases
+    Step.PLACE_OBJECT,
+    Step.SWEEP_DEADLINES,
+    Step.DISPOSE_OBJECTS,  # search entries of a person who is forgotten
+}
 
 Act = Callable[[Any, Any], Any]
 """(client maker, deployment) → call."""
@@ -50,7 +56,7 @@ ACTIONS: dict[str, tuple[Act, set[Step]]] = {
     "delete from the ledger": (_s3("delete_object", Zone.LEDGER), set()),
     "write into clinical": (
         _s3("put_object", Zone.CLINICAL, "dicom/probe", Body=b"x"),
-        {Step.PLACE_OBJECT, Step.RECHECK_OBJECTS},
+        {Step.PLACE_OBJECT, Step.RECHECK_OBJECTS, Step.EVALUATE_POLICY},
     ),
     "write beside the instances": (_s3("put_object", Zone.CLINICAL, Body=b"x"), set()),
     "write into research": (_s3("put_object", Zone.RESEARCH, Body=b"x"), set()),
@@ -66,7 +72,7 @@ ACTIONS: dict[str, tuple[Act, set[Step]]] = {
     "upload as a site": (_s3("put_object", Zone.LANDING_GENOMICS, Body=b"x"), set()),
     "read quarantine": (_s3("get_object", Zone.QUARANTINE), READERS_OF_QUARANTINE),
     "read the ledger": (_s3("get_object", Zone.LEDGER), set()),
-    "delete an item": (_table("delete_item", Key=ITEM_KEY), HOLDERS_OF_LEASES),
+    "delete an item": (_table("delete_item", Key=ITEM_KEY), DELETERS_OF_ITEMS),
     "scan the catalog": (_table("scan"), set()),
     "delete history": (_table("delete_item", stack_outputs.HISTORY_TABLE, Key=ITEM_KEY), set()),
     "drop the catalog": (_table("delete_table"), set()),
@@ -87,7 +93,7 @@ ACTIONS: dict[str, tuple[Act, set[Step]]] = {
             MessageType="DIGEST",
             SigningAlgorithm="ECDSA_SHA_256",
         ),
-        {Step.ISSUE_RECEIPT},
+        {Step.ISSUE_RECEIPT, Step.DISPOSE_OBJECTS},
     ),
     "write a dead letter": (
         _s3("put_object", Zone.LEDGER, "dead-letters/probe", Body=b"x"),

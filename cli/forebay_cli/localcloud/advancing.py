@@ -185,6 +185,8 @@ class Advance:
     def __call__(self, by: timedelta, *, at_once: bool = False) -> tuple[Day, ...]:
         """Return the days on which something happened; one at most with `at_once`."""
         until = self.clock.now() + by
+        # What is to be done already, such as for a study that was just opened again.
+        self._evaluated()
         days = [self._day(until, EPOCH)] if at_once else list(self._days(until))
         return tuple(day for day in days if day.deeds or any(day.evaluated.values()))
 
@@ -194,9 +196,7 @@ class Advance:
             yield self._day(moment, looked)
             looked = moment
         self.clock.move_to(until)
-        evaluated = self._evaluate(looked, until)
-        if evaluated:
-            yield self._told(Day(until, (), evaluated))
+        yield self._told(Day(until, (), self._evaluated()))
 
     def _next(self, looked: datetime) -> datetime | None:
         """Return the next midnight at which S3 acts, or policy looked at something before it."""
@@ -221,6 +221,9 @@ class Advance:
         policy = self.scheduled.next_after(looked)
         if policy is None or policy > moment:
             return {}
+        return self._evaluated()
+
+    def _evaluated(self) -> Mapping[str, int]:
         evaluated = self.scheduled.evaluate()
         self.scheduled.settle()
         return evaluated

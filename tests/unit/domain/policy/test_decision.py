@@ -17,6 +17,7 @@ from forebay.domain.policy.decision import (
     PolicyDecision,
     Violation,
     decide,
+    directed,
 )
 from forebay.domain.policy.exceptions import (
     ExceptionKind,
@@ -109,7 +110,7 @@ def test_warm_for_months_means_one_storage_class_after_the_other() -> None:
         GLACIER,
     ]
     moved = on(200, warm, storage_class=IR)
-    assert (moved.at, moved.to, moved.tiering) == (day(365), GLACIER, NONE)
+    assert (moved.at, moved.to, moved.tiering) == (day(365), GLACIER, directed(IR))
 
 
 def test_an_overdue_object_goes_to_its_target_and_not_through_the_tiers_it_missed() -> None:

@@ -133,7 +133,7 @@ def test_early_deletion_is_never_negative_and_ends_with_the_minimum(
 
     assert early >= 0
     assert (early > 0) == (
-        stayed < STORAGE_FACTS[storage_class].minimum_days
+        max(stayed, 0) < STORAGE_FACTS[storage_class].minimum_days
         and (monthly_cost(storage_class, size, PRICES) > 0)
     )
 

@@ -362,7 +362,7 @@ class EvaluatePolicy:
         found = list(decision.violations)
         if stored.policy and not stored.policy.unsettled:
             wanted = tags_for(stored, stored.policy)
-            found += [Violation.MISSING_TAG] if not wanted.keys() <= seen.tags.keys() else []
+            found += [Violation.MISSING_TAG] if not wanted.items() <= seen.tags.items() else []
         if not seen.shelf.is_encrypted:
             found.append(Violation.UNENCRYPTED)
         decision = replace(decision, violations=tuple(found))

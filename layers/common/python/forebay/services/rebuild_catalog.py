@@ -222,6 +222,9 @@ class _Work:
         latest = self.tools.catalog.get(object_id)
         if latest and latest.subject:
             return latest.subject, latest.subject_tokens
+        if latest and latest.disposition:
+            # Erased on purpose: not a loss, and not to be learned again from a copy somewhere.
+            return {}, {}
         record = self._bytes_of(object_id)
         if record is None:
             self.unread[object_id] = "its bytes are gone, and with them who the patient is"

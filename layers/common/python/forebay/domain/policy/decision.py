@@ -420,7 +420,8 @@ def _tiering_gate(chosen: ObjectClass, facts: Facts, target: StorageClass, *, bl
         return NONE
     if any(tier.measure is Measure.IDLE for tier in tiers):
         # Age alone would move what was read yesterday: S3 is asked for one storage class at a time.
-        return directed(target) if is_colder(target, facts.storage_class) else NONE
+        # Where it lies there already the gate stays, so that its arrival is no change.
+        return NONE if target is StorageClass.STANDARD else directed(target)
     return chosen.name
 
 
