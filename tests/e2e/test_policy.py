@@ -299,10 +299,10 @@ def test_apply_does_what_plan_said_to_the_object_and_the_cent(
     folder = tmp_path / "policies"
     shutil.copytree(project / "policies", folder)
     classes = folder / "classes.yaml"
-    # Reads and their evidence are archived a week after they were last read.
+    # Reads go to the deepest archive a week after they were last read.
     text = classes.read_text("utf-8").replace(
         "- {to: GLACIER_IR, when_idle_for: 60d}\n      - {to: DEEP_ARCHIVE, when_idle_for: 1y}",
-        "- {to: GLACIER_IR, when_idle_for: 7d}\n      - {to: DEEP_ARCHIVE, when_idle_for: 1y}",
+        "- {to: DEEP_ARCHIVE, when_idle_for: 7d}",
     )
     assert text != classes.read_text("utf-8")
     classes.write_text(text, "utf-8")
@@ -314,7 +314,15 @@ def test_apply_does_what_plan_said_to_the_object_and_the_cent(
             "policy", "apply", str(folder), "--site", SITE, "--note", "sooner", "--yes"
         )
         left = cloud.forebay("policy", "plan", str(folder), "--site", SITE)
-    assert done["totals"] == plan["totals"]
+    for what in ("changed", "changes", "approvals"):
+        assert done["totals"][what] == plan["totals"][what], what
+    [planned], [way] = (
+        [row for row in each["totals"]["ways"] if row["class"] == "genomics-raw"]
+        for each in (plan, done)
+    )
+    assert way == planned
+    assert int(way["parts"]["requests"]) > 0
+    assert way["to"] == "DEEP_ARCHIVE"
     assert left["totals"]["changed"]["objects"] == 0
     changed = [r for r in cloud.records(SITE, State.PLACED) if r.object_class == "genomics-raw"]
     assert [r.policy.because["note"] for r in changed if r.policy] == ["sooner"] * 2

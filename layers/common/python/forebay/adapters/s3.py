@@ -122,6 +122,7 @@ class S3ObjectStore:
             Metadata=dict(source.metadata),
             TaggingDirective="REPLACE",
             Tagging=urlencode(tags),
+            StorageClass="STANDARD",
         )
         version = answer.get("VersionId", "")
         digests, composite = _checksums(answer["CopyObjectResult"])
@@ -195,6 +196,7 @@ class S3ObjectStore:
             ChecksumType=kind,  # type: ignore[arg-type]
             Metadata=dict(source.metadata),
             Tagging=urlencode(tags),
+            StorageClass="STANDARD",
         )
         handle: Any = {"Bucket": target.bucket, "Key": target.key, "UploadId": upload["UploadId"]}
         try:

@@ -94,6 +94,6 @@ class S3Vault:
     def warm(
         self, source: StoredObject, *, checksum: Algorithm | None, tags: Mapping[str, str]
     ) -> StoredObject:
-        """Copy a readable version onto its own key; a copy that names no class is in STANDARD."""
+        """Copy a readable version onto its own key, into STANDARD as every copy of ours."""
         target = replace(source.location, version_id="")
         return self.store.copy(source, target, checksum=checksum, tags=tags)
