@@ -1,4 +1,4 @@
-"""Compiles `policies/*.yaml` to the one JSON file that the `policy` layer carries.
+"""Compiles `policies/` to the JSON files that the `policy` layer carries: rules and prices.
 
 The result is sorted, so the same policy is the same layer.
 """
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from forebay.adapters.policy_source import compile_folder, policy_of
+from forebay.adapters.price_table import compiled_prices
 from forebay.domain.policy.classes import Policy
-from forebay.names import POLICY_FILE, POLICY_PACKAGE
+from forebay.names import POLICY_FILE, POLICY_PACKAGE, PRICES_FILE
 from infra.settings import ROOT
 
 __all__ = ["POLICIES", "compile_policies", "read_policy", "write_policy"]
@@ -36,4 +37,9 @@ def write_policy(layer: Path, folder: Path = POLICIES) -> None:
     target = layer / "python" / POLICY_PACKAGE / POLICY_FILE
     target.parent.mkdir(parents=True)
     (target.parent / "__init__.py").write_text('"""The compiled policy of this deployment."""\n')
-    target.write_text(json.dumps(compile_policies(folder), indent=1, sort_keys=True) + "\n")
+    for name, data in (
+        (POLICY_FILE, compile_policies(folder)),
+        (PRICES_FILE, compiled_prices(folder)),
+    ):
+        text = json.dumps(data, indent=1, sort_keys=True) + "\n"
+        target.with_name(name).write_text(text)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from forebay.adapters.price_table import deployed_prices, prices_for
 from forebay.errors import PolicyError
 from forebay.names import Zone
 from infra.policy import POLICIES, compile_policies, read_policy, write_policy
@@ -70,3 +71,14 @@ def test_every_zone_but_the_ledger_has_a_class() -> None:
 def test_no_policy_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="holds no policy"):
         compile_policies(tmp_path)
+
+
+def test_the_layer_tells_functions_the_prices_that_the_files_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_policy(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path / "python"))
+
+    for region in ("eu-central-1", "eu-west-1", "us-east-1"):
+        assert deployed_prices(region) == prices_for(region, POLICIES)
+    assert deployed_prices("moon-1") is None

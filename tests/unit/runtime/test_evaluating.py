@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from forebay.domain.policy.decision import PolicyDecision, Violation
+from forebay.domain.policy.pricing import PARTS
 from forebay.domain.policy.storage_classes import StorageClass
 from forebay.errors import Trouble
 from forebay.runtime.evaluating import report_census, report_evaluations, tell_objects
@@ -75,12 +76,13 @@ def test_order_is_answered_for_what_failed_too(capsys: pytest.CaptureFixture[str
 def test_census_tells_bytes_by_class_and_tier_and_growth(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    heaps = {Heap("clinical-hot", StorageClass.GLACIER): Amount(2, 300)}
+    heaps = {Heap("clinical-hot", StorageClass.GLACIER): Amount(2, 300, 5 * PARTS // 2)}
 
     report_census(Census(heaps, Amount(1, 100), is_complete=False))
 
     found = metrics(capsys)
     assert found["StoredBytes", "clinical-hot", "GLACIER"] == 300
     assert found["StoredObjects", "clinical-hot", "GLACIER"] == 2
+    assert found["ProjectedMonthlyCost", "clinical-hot", "GLACIER"] == 2.5
     assert found["GrownBytes", "evaluate_policy"] == 100
     assert found["IncompleteCensus", "evaluate_policy"] == 1

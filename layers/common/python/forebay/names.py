@@ -174,6 +174,7 @@ ENV_RECHECK_BYTES_PER_DAY: Final = "FOREBAY_RECHECK_BYTES_PER_DAY"
 
 POLICY_PACKAGE: Final = "forebay_policy"
 POLICY_FILE: Final = "policy.json"
+PRICES_FILE: Final = "prices.json"
 """The compiled policy lies in a package of its own, so that it is found wherever layers lie."""
 
 METRICS_NAMESPACE: Final = "Forebay"

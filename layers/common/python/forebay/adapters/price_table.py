@@ -1,14 +1,17 @@
 """Price tables: YAML files, one per region, dated and with their source."""
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from forebay.domain.policy.pricing import ClassPrices, PriceTable
 from forebay.domain.policy.storage_classes import StorageClass
 from forebay.errors import PolicyError
+from forebay.names import POLICY_PACKAGE, PRICES_FILE
 
 PRICES_FOLDER: Final = "prices"
 """Below the folder of a policy."""
@@ -39,8 +42,40 @@ def prices_for(region: str, policies: Path) -> PriceTable:
     return table
 
 
+def deployed_prices(region: str) -> PriceTable | None:
+    """Return the policy layer's prices of a region, None where it has none; no YAML is needed."""
+    try:
+        source = files(POLICY_PACKAGE) / PRICES_FILE
+        documents: Mapping[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    except (ModuleNotFoundError, FileNotFoundError):
+        return None
+    if region not in documents:
+        return None
+    said = documents[region]
+    document = {**said, "as_of": date.fromisoformat(said["as_of"])}
+    return _Reader(Path(PRICES_FILE), document).table()
+
+
+def compiled_prices(policies: Path) -> dict[str, Any]:
+    """Return every region's table of a policy's folder, checked, as data for the policy layer.
+
+    Raises:
+        PolicyError: a table does not say what it must; the sentence names file and place.
+    """
+    found: dict[str, Any] = {}
+    for path in sorted((policies / PRICES_FOLDER).glob("*.yaml")):
+        document = _document(path)
+        table = _Reader(path, document).table()
+        found[table.region] = {**document, "as_of": table.as_of.isoformat()}
+    return found
+
+
 def load_prices(path: Path) -> PriceTable:
     """Return the prices of a file; raises PolicyError with file, place, expected and found."""
+    return _Reader(path, _document(path)).table()
+
+
+def _document(path: Path) -> Mapping[str, Any]:
     # YAML takes time to import, and only those who plan read prices.
     import yaml  # noqa: PLC0415
 
@@ -50,7 +85,7 @@ def load_prices(path: Path) -> PriceTable:
         raise PolicyError(f"{path} cannot be read as a price table: {error}") from error
     if not isinstance(document, Mapping):
         raise PolicyError(f"{path}: expected a mapping at the top.")
-    return _Reader(path, document).table()
+    return document
 
 
 class _Reader:

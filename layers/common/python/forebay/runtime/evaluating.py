@@ -7,6 +7,7 @@ from aws_lambda_powertools import Logger, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from forebay.domain.policy.decision import Violation
+from forebay.domain.policy.pricing import rounded
 from forebay.names import METRICS_NAMESPACE, Step
 from forebay.services.count_stored import Census
 from forebay.services.evaluate_policy import Evaluated, Evaluations, Outcome, answers
@@ -51,6 +52,9 @@ def report_census(census: Census) -> dict[str, Any]:
         place = {"class": heap.object_class, "tier": heap.storage_class.value}
         _metric("StoredObjects", amount.objects, place)
         _metric("StoredBytes", amount.size_bytes, place, MetricUnit.Bytes)
+        if amount.monthly:
+            # Of what lies there now, at list prices, in the currency of the price table.
+            _metric("ProjectedMonthlyCost", float(rounded(amount.monthly, 4)), place)
     sums = {
         "GrownObjects": census.grown.objects,
         "GrownBytes": census.grown.size_bytes,

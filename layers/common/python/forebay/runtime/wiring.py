@@ -149,11 +149,14 @@ class Wiring:
         """The evaluate_policy step's census."""
         from forebay.adapters.exceptions import DynamoExceptions  # noqa: PLC0415 - few users
         from forebay.adapters.placed_objects import DynamoPlacedObjects  # noqa: PLC0415 - few users
+        from forebay.adapters.price_table import deployed_prices  # noqa: PLC0415 - its only user
         from forebay.services.count_stored import CountStored  # noqa: PLC0415 - its only user
 
         dynamodb, table = self._client("dynamodb"), self.settings.table
         exceptions = DynamoExceptions(dynamodb, table)
-        return CountStored(DynamoPlacedObjects(dynamodb, table, exceptions), self.clock)
+        placed = DynamoPlacedObjects(dynamodb, table, exceptions)
+        prices = deployed_prices(self.settings.regions[0])
+        return CountStored(placed, self.clock, prices=prices)
 
     @cached_property
     def relay_changes(self) -> RelayChanges:

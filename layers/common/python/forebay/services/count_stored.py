@@ -1,4 +1,4 @@
-"""evaluate_policy, once a day: how much lies where, and how it grows."""
+"""evaluate_policy, once a day: how much lies where, how it grows, and what it costs."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple, Protocol
 
 from forebay.domain.objects import ObjectRecord
+from forebay.domain.policy.pricing import Money, PriceTable, monthly_cost
 from forebay.domain.policy.standing import storage_class_of
 from forebay.domain.policy.storage_classes import StorageClass
 from forebay.services.ports import Clock
@@ -30,15 +31,17 @@ class Heap(NamedTuple):
 
 @dataclass(slots=True)
 class Amount:
-    """How many objects, and how many bytes they are."""
+    """How many objects, how many bytes they are, and what they cost each month."""
 
     objects: int = 0
     size_bytes: int = 0
+    monthly: Money = 0
 
-    def add(self, size_bytes: int) -> None:
+    def add(self, size_bytes: int, monthly: Money = 0) -> None:
         """Count one more."""
         self.objects += 1
         self.size_bytes += size_bytes
+        self.monthly += monthly
 
 
 @dataclass(slots=True)
@@ -57,6 +60,8 @@ class CountStored:
     placed: PlacedPages
     clock: Clock
     seconds: float = 600.0
+    prices: PriceTable | None = None
+    """Of the deployment's region; without them nothing is said of costs."""
 
     def __call__(self) -> Census:
         """Count what is placed now; an index that lags by seconds is near enough."""
@@ -65,10 +70,15 @@ class CountStored:
         for page in self.placed.pages(""):
             for record in page:
                 heap = Heap(record.object_class, storage_class_of(record))
-                census.heaps[heap].add(record.size_bytes)
+                census.heaps[heap].add(record.size_bytes, self._monthly(heap, record.size_bytes))
                 if record.state_since > began - DAY:
                     census.grown.add(record.size_bytes)
             if (self.clock.now() - began).total_seconds() >= self.seconds:
                 census.is_complete = False
                 break
         return census
+
+    def _monthly(self, heap: Heap, size_bytes: int) -> Money:
+        if self.prices is None:
+            return 0
+        return monthly_cost(heap.storage_class, size_bytes, self.prices)
