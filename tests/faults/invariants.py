@@ -9,12 +9,16 @@ from forebay.domain.deadlines import is_overdue
 from forebay.domain.duplicates import Standing, standing_of
 from forebay.domain.integrity import EVIDENCE, Algorithm
 from forebay.domain.objects import Kind, Location, ObjectRecord
+from forebay.domain.policy.decision import NONE
+from forebay.domain.policy.exceptions import Status
+from forebay.domain.policy.standing import scopes_of
 from forebay.domain.rechecks import DAMAGED
 from forebay.domain.rechecks import is_noted as damage_is_noted
 from forebay.domain.reconciliation import HELD, SETTLED, is_settled
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import IN_FLIGHT, TRANSITIONS, State
 from forebay.names import FOLDERS, Tag, Zone
+from forebay.services.judging import GATES
 from forebay.services.ports import RecordedChange, RecordedRun
 from forebay.services.relay_changes import event_of, run_event_of
 from tests.faults.simulator import BrokenError, Simulation, identity
@@ -292,6 +296,22 @@ def nothing_is_deleted(simulation: Simulation) -> Iterator[str]:
             yield f"{location} is gone or changed"
 
 
+def what_is_held_is_locked_and_no_gate_is_open(simulation: Simulation) -> Iterator[str]:
+    """A legal hold is on every stored version it reaches, and lifecycle may touch none of them."""
+    exceptions = simulation.world.exceptions
+    held = {each.scope for each in exceptions.stored.values() if each.status is Status.ACTIVE}
+    for record in _records(simulation):
+        stored = _stored(simulation, record.placed)
+        if record.state is not State.PLACED or stored is None or record.placed in simulation.lost:
+            continue
+        is_held = any(held & {*scopes_of(each)} for each in _lineage(simulation, record))
+        if stored.has_legal_hold is not is_held:
+            yield f"{_named(record)}: lock {stored.has_legal_hold}, held {is_held}"
+        gates = {stored.tags.get(gate, NONE) for gate in GATES}
+        if is_held and gates != {NONE}:
+            yield f"{_named(record)} is held, its gates are {gates}"
+
+
 def no_dead_letter_is_left(simulation: Simulation) -> Iterator[str]:
     """Every message that was given up was replayed or resolved."""
     yield from (f"{message} lies in its queue" for message in simulation.world.dead_letters)
@@ -376,12 +396,20 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     duplicates_are_counted,
     pairs_run_once,
     nothing_is_deleted,
+    what_is_held_is_locked_and_no_gate_is_open,
     no_dead_letter_is_left,
     uploads_may_expire_once_dealt_with,
     leases_end,
     decisions_are_obeyed,
     replays_add_nothing,
 )
+
+
+def _lineage(simulation: Simulation, record: ObjectRecord) -> Iterator[ObjectRecord]:
+    """Yield a record and all it was made from."""
+    yield record
+    for parent in record.parents:
+        yield from _lineage(simulation, simulation.world.catalog.records[parent])
 
 
 def _records(simulation: Simulation) -> list[ObjectRecord]:

@@ -423,6 +423,16 @@ class Simulation:
             if not isinstance(failure, ForebayError):
                 raise failure
 
+    def evaluate(self) -> Task:
+        """The next evaluation of policy, when indexes have caught up with what was approved."""
+        self.let_pass(20 * 60)
+        return Task("evaluate", self._evaluate)
+
+    def _evaluate(self) -> None:
+        for _, failure in self.world.evaluate_policy().failures:
+            if not isinstance(failure, ForebayError):
+                raise failure
+
     def reconcile(self) -> Task:
         """A comparison of all, and the repair of what it found."""
         self.let_pass(0)
@@ -699,6 +709,8 @@ class Simulation:
         for run in list(self.world.catalog.runs.values()):
             if run.run_id in self.world.pipelines.started and run.state is RunState.SUBMITTED:
                 self.finish_run(run)
+        self.drain()
+        self._perform(self.evaluate())
         self.drain()
 
     def _round_ends(self) -> Report:

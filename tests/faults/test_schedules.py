@@ -12,7 +12,8 @@ import pytest
 
 from forebay.domain.duplicates import Standing
 from forebay.domain.objects import ObjectRecord
-from forebay.services import place_object, relay_changes
+from forebay.domain.policy.standing import scopes_of
+from forebay.services import judging, place_object, relay_changes
 from forebay.services.inspecting import Inspector
 from forebay.services.place_object import PlaceObject
 from forebay.services.ports import Change
@@ -136,6 +137,10 @@ def believe_what_was_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Inspector, "_check", lambda *_: None)
 
 
+def hold_no_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "scopes_reaching", lambda _, record: scopes_of(record))
+
+
 APPLY: Callable[..., Any] = FakeCatalog._apply
 SETTLED: Callable[..., Any] = PlaceObject._settled
 VERIFY: Callable[..., Any] = Inspector.verify
@@ -149,6 +154,7 @@ BUGS = (
     ignore_what_is_gone,
     forget_originals,
     believe_what_was_damaged,
+    hold_no_derivatives,
 )
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from forebay.domain.integrity import Algorithm, Witness
 from forebay.domain.objects import Choice, Kind, Location, ObjectRecord
+from forebay.domain.policy.exceptions import Scope, ScopeKind, Status
+from forebay.domain.policy.standing import scopes_of
 from forebay.domain.reconciliation import HELD, counted_copy, is_settled
 from forebay.domain.states import State
 from forebay.errors import Trouble
@@ -22,6 +24,7 @@ from tests.unit.fakes import (
     BUCKETS,
     StoredVersion,
     any_dicom_body,
+    any_exception,
     any_reads_body,
     checksum_of,
 )
@@ -65,6 +68,8 @@ def _act(dice: Random, simulation: Simulation) -> object:
         (_archive, 1),
         (_replay, 1),
         (_late_word, 1),
+        (_hold, 2),
+        (_evaluate, 1),
     ]
     if simulation.plan.names_versions:
         kinds += [(_delete, 2), (_delete_copy, 1), (_take_back, 2)]
@@ -327,6 +332,30 @@ def _sweep(simulation: Simulation, dice: Random) -> object:
 
 def _recheck(simulation: Simulation, dice: Random) -> object:
     return simulation.recheck()
+
+
+def _evaluate(simulation: Simulation, dice: Random) -> object:
+    return simulation.evaluate()
+
+
+def _hold(simulation: Simulation, dice: Random) -> object:
+    """Two people agree on a legal hold, or on the end of one; of what arrived or may arrive yet."""
+    exceptions, now = simulation.world.exceptions, simulation.world.clock.now()
+    active = [each for each in exceptions.stored.values() if each.status is Status.ACTIVE]
+    if active and dice.random() < 0.4:
+        chosen = dice.choice(active)
+        exceptions._put(chosen, chosen.changed(status=Status.ENDED, ended_at=now))
+        return None
+    scopes = sorted({scope for record in _records(simulation) for scope in scopes_of(record)})
+    scopes.append(Scope(ScopeKind.STUDY, f"2.25.{dice.randint(1, 3)}"))
+    identity = f"EX-{len(exceptions.stored)}"
+    exceptions._put(
+        None,
+        any_exception(
+            exception_id=identity, scope=dice.choice(scopes), status=Status.ACTIVE, decided_at=now
+        ),
+    )
+    return None
 
 
 def _reconcile(simulation: Simulation, dice: Random) -> object:
