@@ -411,6 +411,22 @@ def test_conviction_withdraws_the_second_copy_of_a_message_delivered_twice_at_on
     assert clinical_verdicts(world) == ["refused", "refused"]
 
 
+def test_damaged_copy_is_refused_to_readers_whoever_found_the_damage() -> None:
+    world = World()
+    made = world.image(any_dicom_body())
+    world.run()
+    damage = any_finding(code=ReasonCode.STORED_BYTES_CHANGED)
+    record = world.record(made)
+    world.catalog.records[made] = record.moved_to(
+        State.QUARANTINED, world.clock.now(), finding=damage
+    )
+
+    world.place_object(made)
+
+    assert clinical_verdicts(world) == ["refused"]
+    assert world.record(made).held is None
+
+
 def test_conflict_does_not_touch_the_copy_of_the_object_it_contradicts() -> None:
     world = World()
     same: dict[str, Any] = {"sop_instance_uid": any_uid(), "study_instance_uid": any_uid()}

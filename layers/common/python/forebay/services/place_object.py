@@ -114,8 +114,9 @@ class PlaceObject:
         if record.state is State.VERIFIED:
             record = self._place(record, redelivered=redelivered)
         elif _is_damaged(record):
-            # The recheck refused readers already, and what is no one's bytes is not worth a copy.
-            pass
+            # What is no one's bytes is not worth a copy, but may still call itself verified: not
+            # only the recheck finds damage, and only the recheck refuses readers first.
+            self._withdraw(record)
         elif record.state in (State.QUARANTINED, State.CONFLICT) and record.held is None:
             record = self._hold(record, redelivered=redelivered)
         elif record.state in (State.QUARANTINED, State.CONFLICT) and record.held:
