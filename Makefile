@@ -63,6 +63,10 @@ test-infra: setup ## Invariants over all deployed resources
 test-e2e: setup ## The whole, deployed to a local cloud with TLS and IAM enforcement
 	$(PYTEST) tests/e2e
 
+.PHONY: test-slow
+test-slow: setup ## What takes too long for every change: 5,000 objects, a restart, months in the local cloud
+	$(PYTEST) tests/e2e -m slow
+
 .PHONY: check
 check: setup ## Static checks: ruff, mypy, import rules, policies, cdk-nag, cfn-lint
 	$(BIN)/ruff check .

@@ -20,6 +20,9 @@ from forebay_cli.localcloud.emulator import CLOCK_FILE
 from forebay_cli.localcloud.moved_clock import MovedClock
 from tests.e2e.cloud import Cloud
 
+pytestmark = pytest.mark.slow
+"""What policy asks of S3 is in `test_policy`; here is the rest of what S3 does in time."""
+
 SITE = "north"
 DAYS = 60
 LARGE = bytes(250_000)
