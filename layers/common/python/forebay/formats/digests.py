@@ -36,7 +36,7 @@ _SLOWNESS: Final = (
 _WORTH_A_THREAD_BYTES: Final = 32 << 10
 _QUEUED_CALLS: Final = 3
 # So many shared calls wait for the worker before they are done without it.
-_SHARED_CALLS: Final = 8
+_SHARED_CALLS: Final = 3
 
 
 class MultiDigest:
