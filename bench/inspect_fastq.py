@@ -2,7 +2,7 @@
 
 Peers that are not installed are reported as missing. Wall and processor seconds are of the whole
 process, start of the interpreter included. Bytecode is cached for all of them, as it is in any
-installation; without, compiling numpy alone would take a third of a run.
+installation.
 """
 
 import importlib.util
@@ -52,7 +52,6 @@ assert found.verdict.value == "valid", found
 """
 LOADED: Final = """
 import forebay.formats.fastq
-import forebay.formats.fastq_records
 import forebay.formats.source
 """
 # What wait4() tells is at least the size of the process that forked, so each tells its own.
@@ -260,13 +259,10 @@ def _run(command: Sequence[str]) -> Run:
 
 @contextmanager
 def _as_installed(folder: Path) -> Iterator[None]:
-    """Let interpreters started from here cache bytecode in a folder, and do without BLAS threads.
-
-    Linear algebra is not used; starting its threads would cost as much as a tenth of a run.
-    """
+    """Let interpreters started from here cache bytecode in a folder."""
     before = dict(os.environ)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ.update(PYTHONPYCACHEPREFIX=str(folder / "bytecode"), OPENBLAS_NUM_THREADS="1")
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     try:
         yield
     finally:

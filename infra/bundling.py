@@ -1,7 +1,8 @@
 """Builds Lambda layers without Docker, byte for byte the same each time.
 
-A layer's folder `layers/<name>/` holds either `python/` (our own code, copied) or
-`requirements.txt` (third-party wheels, pinned with hashes, installed by uv for the target). What
+A layer's folder `layers/<name>/` holds either `python/` (our own code, copied, its C compiled for
+the target) or `requirements.txt` (third-party wheels, pinned with hashes, installed by uv for the
+target). What
 Lambda's Python runtime brings itself (boto3 and what it depends on) is not listed there.
 
 `requirements.txt` is exported from the one lock. After changing a pin::
@@ -29,6 +30,8 @@ from pathlib import Path
 from typing import Final
 
 from forebay.errors import ConfigurationError
+from infra import native
+from infra.native import CLOUD_MACHINE, compile_sources, host_machine
 from infra.settings import ROOT
 
 __all__ = ["RUNTIME_PACKAGES", "Target", "build", "cloud_target", "export_pins", "local_target"]
@@ -55,6 +58,7 @@ _NOT_SHIPPED: Final = (
     ".lock",
     "**/*.pyi",
     "**/*.pyc",
+    "**/*.c",
     "**/*.h",
     "**/*.a",
     "**/*.lib",
@@ -125,7 +129,9 @@ def build_fresh(layer: Path, output: Path, target: Target) -> None:
     packages.mkdir(parents=True)
     own_code = layer / "python"
     if own_code.is_dir():
-        shutil.copytree(own_code, packages, dirs_exist_ok=True)
+        ignored = shutil.ignore_patterns("*.native")  # of this machine
+        shutil.copytree(own_code, packages, ignore=ignored, dirs_exist_ok=True)
+        compile_sources(packages, CLOUD_MACHINE if target.uv_platform else host_machine())
     else:
         _install(layer / "requirements.txt", packages, target)
     _strip(packages)
@@ -147,7 +153,7 @@ def export_pins(layer: Path) -> None:
 
 def _key(layer: Path, target: Target) -> str:
     """Return a digest of everything a build depends on."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest = hashlib.sha256(Path(__file__).read_bytes() + Path(native.__file__).read_bytes())
     digest.update(repr((target.python_version, target.uv_platform)).encode())
     if target.compiler:
         digest.update(_full_version(target.compiler).encode())
@@ -166,7 +172,7 @@ def _forget_old_builds(prefix: str) -> None:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".native":
             yield path
 
 

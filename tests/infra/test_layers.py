@@ -12,6 +12,7 @@ from types import CodeType
 
 import pytest
 
+from forebay.errors import ConfigurationError
 from infra.bundling import (
     RUNTIME_PACKAGES,
     Target,
@@ -21,6 +22,7 @@ from infra.bundling import (
     export_pins,
     local_target,
 )
+from infra.native import compile_sources, host_machine
 from infra.policy import write_policy
 from infra.settings import ROOT
 from infra.steps import STEPS, Layer, StepSpec
@@ -127,6 +129,21 @@ def test_native_code_is_for_the_target(built: Built) -> None:
     assert native
     wanted = "aarch64" if built.target.name == "cloud" else built.target.name.split("-")[1]
     assert all(wanted in path or "arm64" in path for path in native), native
+
+
+def test_our_own_native_code_is_for_the_target_and_without_its_source(built: Built) -> None:
+    folder = "python/forebay/formats/"
+    library = built.contents[Layer.COMMON][f"{folder}fastq_kernel.native"]
+    machine = {"aarch64": 0xB7, "x86_64": 0x3E}  # e_machine of ELF
+    wanted = "aarch64" if built.target.name == "cloud" else built.target.name.split("-")[1]
+    assert (library[:4], library[18]) == (b"\x7fELF", machine[wanted])
+    assert f"{folder}fastq_kernel.c" not in built.contents[Layer.COMMON]
+
+
+def test_a_source_that_does_not_compile_is_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.c").write_text("int broken(void) { return missing; }\n", "ascii")
+    with pytest.raises(ConfigurationError, match=r"broken\.c could not be compiled:\n.*missing"):
+        compile_sources(tmp_path, host_machine())
 
 
 def test_layers_carry_neither_tests_nor_stubs(built: Built) -> None:

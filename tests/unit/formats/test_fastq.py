@@ -1,14 +1,14 @@
 import gzip
 import hashlib
 import random
+import re
 import struct
 import subprocess
 import sys
 import tracemalloc
 import zlib
-from typing import Never
+from itertools import zip_longest
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ from forebay.domain.findings import ReasonCode, Verdict
 from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import Algorithm
 from forebay.domain.sequencing import ReadsFile
-from forebay.formats import fastq_batches, fastq_records
+from forebay.formats import fastq_kernel, fastq_records, fastq_rules
 from forebay.formats.fastq import inspect_fastq
 from forebay.formats.gzipped import BGZF_EOF
 
@@ -109,7 +109,7 @@ def test_quality_by_cycle_is_the_mean_of_a_plain_count(
     text = b"".join(b"@r%d\n%b\n+\n%b\n" % (n, b"A" * len(q), q) for n, q in enumerate(reads))
     found = accepted(inspect(text, name="x.fastq", chunk_bytes=chunk_bytes)).extra
     expected = []
-    for cycle in range(min(max(lengths), fastq_records.MAX_CYCLES)):
+    for cycle in range(min(max(lengths), fastq_kernel.MAX_CYCLES)):
         scores = [q[cycle] - 33 for q in reads if len(q) > cycle]
         expected.append(round(sum(scores) / len(scores), 2))
     assert found["quality_by_cycle"] == pytest.approx(expected, abs=0.011)
@@ -149,6 +149,22 @@ def test_names_digest_is_equal_for_mates_and_differs_when_two_reads_are_swapped(
         accepted(inspect(b"".join(records))).names_digest for records in (RECORDS, second, swapped)
     ]
     assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    "first,second",
+    [
+        (b"@r1/1", b"@r1/2"),
+        (b"@r1 1:N:0:A", b"@r1 2:N:0:A"),
+        (b"@r1\tCO:1", b"@r1"),
+        (b"@r1/1 x y", b"@r1/2"),
+    ],
+)
+def test_mate_suffix_and_comment_do_not_change_the_names_digest(
+    first: bytes, second: bytes
+) -> None:
+    found = [accepted(inspect(head + b"\nA\n+\nI\n")).names_digest for head in (first, second)]
+    assert found[0] == found[1]
 
 
 @pytest.mark.usefixtures("batch_bytes")
@@ -349,7 +365,8 @@ def test_gzip_without_the_suffix_is_a_warning() -> None:
 def test_line_longer_than_any_read_ends_the_reading(
     name: str, chunk_bytes: int, end: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fastq_records, "_MAX_LINE_BYTES", 1 << 16)
+    for module in (fastq_records, fastq_rules):
+        monkeypatch.setattr(module, "MAX_LINE_BYTES", 1 << 16)
     text = GOOD + b"@r\n" + b"A" * 1_000_000 + end
     data = gzip.compress(text) if name.endswith(".gz") else text
     inspection = inspect(data, name=name, chunk_bytes=chunk_bytes)
@@ -429,49 +446,122 @@ def fastq_texts(draw: st.DrawFn) -> bytes:
     text=fastq_texts(),
     batch_bytes=st.integers(1, 400),
     chunk_bytes=st.integers(1, 400),
-    part_bytes=st.integers(1, 40),
+    seam_bytes=st.integers(1, 40),
 )
-def test_fast_and_general_path_agree_whatever_the_records_and_the_batches(
-    text: bytes, batch_bytes: int, chunk_bytes: int, part_bytes: int
+def test_answers_are_those_of_a_plain_count_whatever_the_records_and_the_pieces(
+    text: bytes, batch_bytes: int, chunk_bytes: int, seam_bytes: int
 ) -> None:
-    expected = inspect_line_by_line(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fastq_records, "_BATCH_BYTES", batch_bytes)
-        patch.setattr(fastq_batches, "_PART_BYTES", part_bytes)
-        assert inspect(text, chunk_bytes=chunk_bytes) == expected
+        patch.setattr(fastq_records, "_SEAM_BYTES", seam_bytes)
+        found = inspect(text, chunk_bytes=chunk_bytes)
+    assert found == inspect(text)
+    if found.record is not None:
+        assert plain_count(found.record) == count_plainly(text)
 
 
-def inspect_line_by_line(text: bytes) -> Inspection[ReadsFile]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastq_records, "even_batch", lambda _: None)
-        patch.setattr(fastq_batches, "_MAX_FILL", 0)
-        return inspect(text)
+def plain_count(record: ReadsFile) -> tuple[object, ...]:
+    lengths = (record.min_length, record.max_length)
+    fractions = (record.q20_fraction, record.q30_fraction, record.gc_fraction, record.n_fraction)
+    cycles = record.extra.get("quality_by_cycle", [])
+    layout = record.layout == "interleaved"
+    digests = (record.names_digest, record.content_digest)
+    return (record.reads, record.bases, lengths, fractions, cycles, layout, digests)
 
 
-def test_reads_of_one_length_take_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> Never:
-        raise AssertionError("every line was looked at")
+def count_plainly(text: bytes) -> tuple[object, ...]:
+    """Count a well-formed text, line by line, in as few words as there are."""
+    text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
+    text += b"\n" * bool(text and not text.endswith(b"\n"))
+    lines = text.split(b"\n")
+    sequences, qualities = lines[1::4], lines[3::4]
+    bases, scores = b"".join(sequences).upper(), b"".join(qualities)
+    names = [re.split(rb"[ \t]", head, maxsplit=1)[0] for head in lines[:-1:4]]
+    names = [re.sub(rb"(?<=.)/[12]$", b"", name) for name in names]
+    offset = 33
+    if scores and min(scores) >= 59 and 74 < max(scores) <= 106:
+        offset = 64
+    columns = zip_longest(*qualities)
+    by_cycle = [[score - offset for score in column if score is not None] for column in columns]
+    counts = (
+        sum(score >= 53 for score in scores),
+        sum(score >= 63 for score in scores),
+        bases.count(b"G") + bases.count(b"C"),
+        bases.count(b"N"),
+    )
+    lengths = [len(each) for each in sequences] or [0]
+    return (
+        len(names),
+        len(bases),
+        (min(lengths), max(lengths)),
+        tuple(count / len(bases) if bases else 0.0 for count in counts),
+        [round(sum(column) / len(column), 2) for column in by_cycle],
+        bool(names) and names[::2] == names[1::2],
+        (digest_of(b"".join(name + bytes(8 - len(name) % 8) for name in names)), digest_of(text)),
+    )
 
-    form = b"@read%d 1:N:0:ACGTACGT\nACGTNACGTNACGTNACGTN\n+\nFF:,#FF:,#FF:,#FF:,#\n"
-    text = b"".join(form % number for number in range(1000))
-    monkeypatch.setattr(fastq_records, "find_ends", refuse)
-    record = inspect(text).record
-    assert record is not None
-    assert (record.reads, record.bases, record.gc_fraction) == (1000, 20_000, 0.4)
+
+def digest_of(text: bytes) -> str:
+    crc = struct.pack(">I", zlib.crc32(text)) if text else b""
+    return hashlib.sha256(crc + struct.pack(">Q", len(text))).hexdigest()
 
 
-def test_upper_case_bases_are_told_from_all_other_characters() -> None:
+def test_every_character_is_told_apart_as_a_base() -> None:
     for code in range(256):
-        letters = np.frombuffer(b"ACGTN" + bytes([code]), dtype=np.uint8)
-        counts = fastq_records._count_letters(letters)
-        assert counts.known == 5 + (code in b"ACGTNacgtn"), code
-        assert fastq_records._are_upper_bases(letters) == (code in b"ACGTN"), code
-        if code in b"ACGTN":
-            assert fastq_records._count_upper_bases(letters) == counts
+        letter = bytes([code])
+        inspection = inspect(b"@r\n" + b"ACGTN" * 9 + letter + b"\n+\n" + b"I" * 46 + b"\n")
+        is_base = letter in b"ACGTNURYSWKMBDHVacgtnuryswkmbdhv.-*0123"
+        if not is_base and not letter.isalnum():
+            assert inspection.verdict is Verdict.INVALID, code
+            continue
+        assert (ReasonCode.FASTQ_ALPHABET in codes(inspection)) is not is_base, code
+        assert accepted(inspection).gc_fraction == (18 + (letter in b"CGcg")) / 46, code
+        assert accepted(inspection).n_fraction == (9 + (letter in b"Nn")) / 46, code
 
 
-def test_numpy_is_not_loaded_before_there_is_text_to_look_at() -> None:
-    program = "import sys, forebay.formats.fastq; sys.exit('numpy' in sys.modules)"
+def test_every_character_is_told_apart_as_a_quality() -> None:
+    for code in range(256):
+        score = bytes([code])
+        for place in (0, 31, 32, 39):
+            scores = bytearray(b"I" * 40)
+            scores[place : place + 1] = score
+            inspection = inspect(b"@r\n" + b"A" * 40 + b"\n+\n" + scores + b"\n")
+            assert (inspection.verdict is Verdict.INVALID) is not (33 <= code <= 126), (code, place)
+
+
+@pytest.mark.parametrize("reads", [511, 512, 513, 1500])
+def test_sums_do_not_overflow_with_many_reads_of_high_quality_and_great_length(reads: int) -> None:
+    length = 255 * 32 + 40 if reads == 511 else 40
+    text = b"@r\n" + b"G" * length + b"\n+\n" + b"~" * length + b"\n"
+    record = accepted(inspect(text * reads))
+    assert set(record.extra["quality_by_cycle"]) == {93.0}
+    assert record.gc_fraction == record.q20_fraction == record.q30_fraction == 1.0
+
+
+@pytest.mark.parametrize("name_bytes", [40, 5000, 200_000])
+def test_names_are_digested_and_paired_across_the_memory_they_are_gathered_in(
+    name_bytes: int,
+) -> None:
+    name = b"n" * name_bytes
+    count = 2 * (1 << 20) // name_bytes
+    text = b"".join(b"@%d%b\nA\n+\nI\n" % (number // 2, name) for number in range(count))
+    record = accepted(inspect(text))
+    assert record.layout == ("interleaved" if count % 2 == 0 else "single")
+    padded = b"".join(
+        each + bytes(8 - len(each) % 8)
+        for each in (b"@%d%b" % (number // 2, name) for number in range(count))
+    )
+    crcs = (zlib.crc32(padded[at : at + (256 << 10)]) for at in range(0, len(padded), 256 << 10))
+    expected = b"".join(struct.pack(">I", crc) for crc in crcs) + struct.pack(">Q", len(padded))
+    assert record.names_digest == hashlib.sha256(expected).hexdigest()
+
+
+def test_numpy_is_not_loaded_for_reads() -> None:
+    program = (
+        "import sys; from forebay.formats.fastq import inspect_fastq\n"
+        "found = inspect_fastq([b'@r\\nA\\n+\\nI\\n'], name='x.fastq')\n"
+        "sys.exit('numpy' in sys.modules or not found.record)"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

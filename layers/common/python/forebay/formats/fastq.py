@@ -7,24 +7,22 @@ sequences, no blank lines, and a `+` line that is empty or repeats the name.
 import ctypes
 import functools
 from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import Algorithm
 from forebay.domain.sequencing import ReadsFile
 from forebay.formats.digests import MultiDigest, WorkerThread
+from forebay.formats.fastq_records import FastqRecords
 from forebay.formats.gzipped import Inflater
-
-if TYPE_CHECKING:
-    from forebay.formats.fastq_records import FastqRecords
 
 __all__ = ["DEFAULT_ALGORITHMS", "inspect_fastq"]
 
 DEFAULT_ALGORITHMS: Final = (Algorithm.MD5, Algorithm.SHA256)
 
-_PIECE_BYTES: Final = 2 << 20
-# What the reading may be ahead of the parsing, which begins with loading numpy.
+_PIECE_BYTES: Final = 1 << 20
+# What the reading may be ahead of the parsing.
 _QUEUED_CALLS: Final = 8
 # Of malloc.h; larger blocks are returned to the system at once, and fetched again for each batch.
 _M_TRIM_THRESHOLD: Final = -1
@@ -84,18 +82,21 @@ def _keep_freed_memory() -> None:
 
 
 class _Text:
-    """Hands the pieces of a text, some at a time, to the records on the worker's thread."""
+    """Hands the pieces of a text, some at a time, to the records on the worker's thread.
+
+    Until the worker is done, `records` is its own.
+    """
 
     def __init__(self, worker: WorkerThread) -> None:
+        self.records = FastqRecords()
         self._worker = worker
-        self._records: FastqRecords | None = None
         self._pieces: list[bytes] = []
         self._size_bytes = 0
 
     @property
     def is_refused(self) -> bool:
         """Whether the text exceeds a bound, so that whoever produces it can stop."""
-        return self._records is not None and self._records.gave_up
+        return self.records.gave_up
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece of text."""
@@ -107,21 +108,12 @@ class _Text:
     def finish(self) -> None:
         """Say that the text ends here."""
         self._hand_over()
-        self._worker.submit(lambda _: self.records().finish(), None, size_bytes=0)
-
-    def records(self) -> "FastqRecords":
-        """Return the records; not before the worker is done."""
-        if self._records is None:
-            # Loading numpy takes as long as reading several megabytes, which goes on meanwhile.
-            from forebay.formats.fastq_records import FastqRecords  # noqa: PLC0415
-
-            self._records = FastqRecords()
-        return self._records
+        self._worker.submit(lambda _: self.records.finish(), None, size_bytes=0)
 
     def _hand_over(self) -> None:
         pieces, size_bytes = self._pieces, self._size_bytes
         self._pieces, self._size_bytes = [], 0
-        self._worker.submit(lambda text: self.records().feed(text), pieces, size_bytes=size_bytes)
+        self._worker.submit(self.records.feed, pieces, size_bytes=size_bytes)
 
 
 class _Content:
@@ -158,7 +150,7 @@ class _Content:
             return Verdict.UNSUPPORTED, None, (_unsupported(self._foreign),)
         if refusal := self._refusal():
             return Verdict.INVALID, None, (refusal,)
-        record, warnings = self._text.records().conclude(compression=self._compression())
+        record, warnings = self._text.records.conclude(compression=self._compression())
         if self._inflater is not None and not self._is_named_gzip:
             warnings = (*warnings, _GZIP_WITHOUT_SUFFIX)
         return Verdict.WARNING if warnings else Verdict.VALID, record, warnings
@@ -195,7 +187,7 @@ class _Content:
         # Damaged compressed data also shows as damaged text; the cause is the better reason.
         if self._inflater is not None and self._inflater.finding and not self._text.is_refused:
             return self._inflater.finding
-        return self._text.records().finding
+        return self._text.records.finding
 
     def _compression(self) -> str:
         if self._inflater is None:

@@ -1,44 +1,37 @@
 """The records of a FASTQ text: their rules, their statistics, and which line breaks a rule."""
 
-from typing import Any, Final, NamedTuple
-
-import numpy as np
+from itertools import accumulate
+from typing import Any, Final
 
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.sequencing import ReadsFile
-from forebay.formats.fastq_batches import (
-    QUALITY,
-    SEQUENCE,
-    Batch,
-    any_batch,
-    even_batch,
-    find_ends,
+from forebay.formats.fastq_kernel import MAX_CYCLES, RecordCounter, Stop
+from forebay.formats.fastq_rules import (
+    LETTER_CLASSES,
+    MAX_LINE_BYTES,
+    ODD_LETTERS,
+    Breach,
+    breach_of,
+    breach_of_unfinished,
+    rule_finding,
+    too_long_line,
 )
 from forebay.formats.read_names import UNKNOWN, NameCensus
-from forebay.formats.text_rows import Bytes, TextDigest
+from forebay.formats.text_digest import TextDigest
 
 __all__ = ["FastqRecords"]
 
-MAX_CYCLES: Final = 512
-"""More than any short-read sequencer runs; of longer reads, only these are told one by one."""
-_BATCH_BYTES: Final = 2 << 20
-# The longest nanopore reads known are a little over 4 million bases.
-_MAX_LINE_BYTES: Final = 8 << 20
+_BATCH_BYTES: Final = 512 << 10
+# What is copied of a piece to complete the record that the one before has begun.
+_SEAM_BYTES: Final = 16 << 10
 
-# IUPAC nucleotide codes with U, gap and unknown, plus the digits of SOLiD colour space.
-_ALPHABET: Final = b"ACGTNURYSWKMBDHVacgtnuryswkmbdhv.-*0123"
-_QUALITY_MIN: Final = 33
-_QUALITY_MAX: Final = 126
 _SOLEXA_MIN: Final = 59
-_PHRED64_MIN: Final = 64
+_PHRED33: Final = 33
+_PHRED64: Final = 64
 # Illumina qualities end at Q41, J at offset 33 and i at offset 64. Nothing below 59 and something
 # above J speaks for offset 64, unless it goes above i, as only long-read qualities at 33 do.
 _PHRED33_USUAL_MAX: Final = 74
 _PHRED64_USUAL_MAX: Final = 106
-_QUALITIES: Final = bytes(range(_QUALITY_MIN, _QUALITY_MAX + 1))
-_A: Final = 65
-_T: Final = 84
-_BOM: Final = b"\xef\xbb\xbf"
 
 
 class FastqRecords:
@@ -49,16 +42,18 @@ class FastqRecords:
 
     def __init__(self) -> None:
         self.finding: Finding | None = None
+        self._counter = RecordCounter(LETTER_CLASSES, max_line_bytes=MAX_LINE_BYTES)
         self._names = NameCensus()
-        self._content = TextDigest()
-        self._tally = _Tally()
+        self._names_digest = TextDigest()
+        self._content_digest = TextDigest()
+        self._rest = b""
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._due_bytes = _BATCH_BYTES
-        self._line = 1
+        self._has_returns = False
+        self._held_return = b""
         self._crlf_lines = 0
         self._ends_in_newline = True
-        self._odd_letters_line = 0
 
     @property
     def gave_up(self) -> bool:
@@ -72,153 +67,138 @@ class FastqRecords:
         self._pending += pieces
         self._pending_bytes += sum(map(len, pieces))
         if self._pending_bytes >= self._due_bytes:
-            self._consume()
+            self._consume(self._with_unix_line_ends(self._taken_pending()))
 
     def finish(self) -> None:
         """Say that the text ends here."""
         if self.finding is not None:
             return
-        text = b"".join(self._pending)
+        text = self._rest + self._with_unix_line_ends(self._taken_pending()) + self._held_return
+        self._rest = self._held_return = b""
         if text and not text.endswith(b"\n"):
             self._ends_in_newline = False
             if text.count(b"\n") % 4 == 3:
+                if self._has_returns and text.endswith(b"\r"):
+                    self._crlf_lines += 1
+                    text = text.removesuffix(b"\r")
                 text += b"\n"
-        self._pending = [text]
-        if text:
-            self._consume()
-        rest = self._pending[0]
+        self._consume(text)
+        rest = self._rest + self._held_return
         if rest and self.finding is None:
-            self.finding = self._unfinished(rest)
+            self.finding = self._finding(breach_of_unfinished(rest))
 
     def conclude(self, *, compression: str) -> tuple[ReadsFile, tuple[Finding, ...]]:
         """Return the record and its warnings; only after `finish`, and without a `finding`."""
-        names, tally = self._names, self._tally
-        lines = 4 * tally.reads
+        counts, names = self._counter.counts, self._names
+        lines = 4 * counts.reads
+        self._names_digest.update(self._counter.names())
         record = ReadsFile(
-            reads=tally.reads,
-            bases=tally.bases,
-            min_length=tally.min_length,
-            mean_length=tally.bases / tally.reads if tally.reads else 0.0,
-            max_length=tally.max_length,
-            q20_fraction=tally.fraction(tally.q20),
-            q30_fraction=tally.fraction(tally.q30),
-            gc_fraction=tally.fraction(tally.gc),
-            n_fraction=tally.fraction(tally.n),
-            quality_encoding=tally.quality_encoding,
-            layout="interleaved" if names.is_interleaved else "single",
+            reads=counts.reads,
+            bases=counts.bases,
+            min_length=counts.min_length if counts.reads else 0,
+            mean_length=counts.bases / counts.reads if counts.reads else 0.0,
+            max_length=counts.max_length,
+            q20_fraction=_fraction(counts.q20, counts),
+            q30_fraction=_fraction(counts.q30, counts),
+            gc_fraction=_fraction(counts.gc, counts),
+            n_fraction=_fraction(counts.n, counts),
+            quality_encoding=_quality_encoding(counts),
+            layout="interleaved" if _are_pairs(counts) else "single",
             compression=compression,
             instruments=names.values("instrument"),
             runs=names.values("run"),
             flow_cells=names.values("flow_cell"),
             lanes=names.values("lane"),
-            read_numbers=tuple(sorted(names.read_numbers)),
-            names_digest=names.digest(),
-            content_digest=self._content.hexdigest(),
+            read_numbers=names.read_numbers(counts.mates_in_names, counts.mates_in_comments),
+            names_digest=self._names_digest.hexdigest(),
+            content_digest=self._content_digest.hexdigest(),
             extra={
                 "line_ends": _line_ends(self._crlf_lines, lines - (not self._ends_in_newline)),
                 "name_dialects": list(names.values("dialect")),
-                **tally.quality_extra(),
+                **_quality_extra(counts),
             },
         )
         return record, tuple(self._warnings(record))
 
-    def _consume(self) -> None:
-        text = b"".join(self._pending)
-        if batch := even_batch(text):
-            self._take(batch)
-            cut = batch.size_bytes
-        else:
-            cut = self._take_lines(text)
-        rest = text[cut:]
-        self._pending = [rest]
-        self._pending_bytes = len(rest)
+    def _taken_pending(self) -> bytes:
+        pieces, self._pending, self._pending_bytes = self._pending, [], 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _consume(self, text: bytes) -> None:
+        had_returns = self._has_returns
+        text, at = self._over_seam(text)
+        if self.finding is None and self._has_returns == had_returns:
+            at = self._take(text, at)
+        self._rest = text[at:]
+        if self._has_returns != had_returns:
+            rest, self._rest = self._rest, b""
+            self._consume(self._with_unix_line_ends(rest))
+            return
         # A record much longer than a batch is not searched again for every little that arrives.
-        self._due_bytes = len(rest) + max(_BATCH_BYTES, len(rest) // 2)
-        if self.finding is None and len(rest) > _MAX_LINE_BYTES:
-            self._look_for_long_line(rest)
+        self._due_bytes = max(_BATCH_BYTES, len(self._rest) // 2)
+        if self.finding is None and len(self._rest) > MAX_LINE_BYTES:
+            breach = too_long_line(self._rest)
+            self.finding = self._finding(breach) if breach else None
 
-    def _take_lines(self, text: bytes) -> int:
-        """Take the whole records of a text, however they look; return where they end."""
-        ends, are_all_controls = find_ends(text)
-        whole = len(ends) // 4 * 4
-        if not whole:
-            return 0
-        cut = int(ends[whole - 1]) + 1
-        text = text[:cut]
-        if not are_all_controls and b"\r" in text:
-            self._crlf_lines += text.count(b"\r\n")
-            text = text.replace(b"\r\n", b"\n")
-            ends, are_all_controls = find_ends(text)
-        if batch := any_batch(text, ends[:whole], may_have_controls=not are_all_controls):
-            self._take(batch)
-        else:
-            self.finding = self._locate(text)
-        return cut
+    def _over_seam(self, text: bytes) -> tuple[bytes, int]:
+        """Take the record begun before; return a text to go on with, and from where."""
+        if not self._rest:
+            return text, 0
+        at = self._take(self._rest + text[:_SEAM_BYTES], 0)
+        if at < len(self._rest):
+            return self._rest + text, at
+        return text, at - len(self._rest)
 
-    def _look_for_long_line(self, rest: bytes) -> None:
-        lengths = map(len, rest.split(b"\n"))
-        too_long = (i for i, length in enumerate(lengths) if length > _MAX_LINE_BYTES)
-        if (index := next(too_long, None)) is not None:
-            self.finding = self._broken(self._line + index, _LINE_TOO_LONG)
+    def _take(self, text: bytes, at: int) -> int:
+        """Take all whole records from an offset on; return where they end, or a refused one starts.
 
-    def _take(self, batch: Batch) -> None:
-        text = memoryview(batch.text)[: batch.size_bytes]
-        is_bounded = batch.longest_line <= _MAX_LINE_BYTES
-        if is_bounded and self._names.take(batch.heads) and self._count(batch):
-            self._content.update(text)
-            self._line += 4 * batch.reads
-        else:
-            self.finding = self._locate(text.tobytes())
+        At the first carriage return that matters it returns, too, having noted that there are some.
+        """
+        while True:
+            start = at
+            at, stop = self._counter.take(text, start)
+            self._content_digest.update(memoryview(text)[start:at])
+            if stop is Stop.NAMES_FULL:
+                self._names_digest.update(self._counter.names())
+            elif stop is Stop.UNKNOWN_ORIGIN:
+                self._examine(text, at)
+            elif stop is Stop.BROKEN and not self._has_returns and text.find(b"\r", at) >= 0:
+                self._has_returns = True
+                return at
+            else:
+                if stop is Stop.BROKEN:
+                    self.finding = self._refusal(text, at)
+                return at
 
-    def _count(self, batch: Batch) -> bool:
-        """Add a batch to the statistics; False when a letter or a quality is not allowed."""
-        if not self._tally.add_bases(batch):
-            sequences = batch.lines(SEQUENCE)
-            odd = _odd_letters(b"".join(sequences))
-            if odd and not odd.isalnum():
-                return False
-            if odd and not self._odd_letters_line:
-                first = next(i for i, sequence in enumerate(sequences) if _odd_letters(sequence))
-                self._odd_letters_line = self._line + 4 * first + 1
-        return self._tally.add_qualities(batch)
+    def _with_unix_line_ends(self, text: bytes) -> bytes:
+        """Return a text without carriage returns at the ends of lines, once some were noted."""
+        if not self._has_returns:
+            return text
+        text = self._held_return + text
+        # The line feed that belongs to it may come with the next text.
+        self._held_return = b"\r" if text.endswith(b"\r") else b""
+        text = text.removesuffix(b"\r")
+        self._crlf_lines += text.count(b"\r\n")
+        return text.replace(b"\r\n", b"\n")
 
-    def _locate(self, text: bytes) -> Finding:
-        """Return the finding on the first record of whole records that breaks a rule."""
-        lines = text.split(b"\n")
-        for index in range(0, len(lines) - 1, 4):
-            head, sequence, plus, quality = lines[index : index + 4]
-            broken = _broken_rule(head, sequence, plus, quality)
-            if broken is not None:
-                offset, rule = broken
-                at_end = not self._ends_in_newline and index + 5 == len(lines)
-                if at_end and rule is _LENGTHS_DIFFER and len(quality) < len(sequence):
-                    rule = _CUT_OFF
-                found = rule.found or _shape(rule, lines[index + offset], sequence, quality)
-                return self._broken(self._line + index + offset, rule, found=found)
-        raise AssertionError("a batch was refused, but none of its records")
+    def _examine(self, text: bytes, at: int) -> None:
+        name = text[at : text.index(b"\n", at)].replace(b"\t", b" ").partition(b" ")[0]
+        prefix = self._names.examine(name)
+        self._counter.origin_examined(prefix, wants_more=self._names.wants_more)
 
-    def _unfinished(self, rest: bytes) -> Finding:
-        """Return the finding on a text whose last record has fewer than four lines."""
-        lines = [line.removesuffix(b"\r") for line in rest.removesuffix(b"\n").split(b"\n")]
-        if b"\r" in lines[0]:
-            return self._broken(self._line, _CR_ONLY)
-        if rest != b"@" and (rule := _broken_head(lines[0])):
-            return self._broken(self._line, rule)
-        if len(lines) > 2 and not lines[2].startswith(b"+"):
-            return self._broken(self._line + 2, _PLUS_MISSING)
-        return self._broken(
-            self._line + len(lines) - 1, _CUT_OFF, found=f"{len(lines)} of 4 lines of a record"
-        )
+    def _refusal(self, text: bytes, at: int) -> Finding:
+        """Return the finding on a record that was not taken."""
+        end = at
+        for _ in range(4):
+            end = text.index(b"\n", end) + 1
+        is_cut = not self._ends_in_newline and end == len(text)
+        breach = breach_of(text[at:end], is_cut=is_cut)
+        if breach is None:
+            raise AssertionError("a record was refused that breaks no rule")
+        return self._finding(breach)
 
-    def _broken(self, line: int, rule: "_Rule", *, found: str = "") -> Finding:
-        return Finding(
-            code=rule.code,
-            message=f"Line {line}: {rule.message}",
-            owner=Owner.SENDER,
-            position=f"line {line}",
-            expected=rule.expected,
-            found=found or rule.found,
-        )
+    def _finding(self, breach: Breach) -> Finding:
+        return rule_finding(breach, record_line=4 * self._counter.counts.reads + 1)
 
     def _warnings(self, record: ReadsFile) -> list[Finding]:
         return [
@@ -233,8 +213,8 @@ class FastqRecords:
             warnings.append(_NO_READS)
         elif record.min_length == 0:
             warnings.append(_EMPTY_READS)
-        if self._odd_letters_line:
-            warnings.append(self._broken(self._odd_letters_line, _ODD_LETTERS))
+        if (odd_read := self._counter.counts.first_odd_read) >= 0:
+            warnings.append(rule_finding(Breach(1, ODD_LETTERS), record_line=4 * odd_read + 1))
         if record.extra["line_ends"] == "mixed":
             warnings.append(_MIXED_LINE_ENDS)
         return warnings
@@ -252,213 +232,6 @@ class FastqRecords:
             return [_many_names("reads of both mates, not interleaved")]
         return [_UNKNOWN_NAMES] if dialects == [UNKNOWN] else []
 
-
-class _Tally:
-    """Counts over all reads so far."""
-
-    def __init__(self) -> None:
-        self.reads = self.bases = 0
-        self.min_length = self.max_length = 0
-        self.gc = self.n = 0
-        self.q20 = self.q30 = 0
-        self._q20_phred64 = self._q30_phred64 = 0
-        self._quality_min, self._quality_max = 255, 0
-        self._cycles = _Cycles()
-
-    def fraction(self, count: int) -> float:
-        """Return a count as a fraction of all bases."""
-        return count / self.bases if self.bases else 0.0
-
-    @property
-    def quality_encoding(self) -> str:
-        """What the range of quality characters speaks for; `unknown` without bases."""
-        low, high = self._quality_min, self._quality_max
-        if not self.bases:
-            return "unknown"
-        if low < _SOLEXA_MIN or not _PHRED33_USUAL_MAX < high <= _PHRED64_USUAL_MAX:
-            return "phred33"
-        return "solexa64" if low < _PHRED64_MIN else "phred64"
-
-    def quality_extra(self) -> dict[str, Any]:
-        """Return the range of quality characters, means by cycle, and fractions at offset 64."""
-        if not self.bases:
-            return {}
-        offset = _QUALITY_MIN if self.quality_encoding == "phred33" else _PHRED64_MIN
-        extra: dict[str, Any] = {
-            "quality_char_min": self._quality_min,
-            "quality_char_max": self._quality_max,
-            "quality_by_cycle": self._cycles.means(offset),
-        }
-        if self.quality_encoding != "phred33":
-            extra["q20_fraction_offset64"] = self.fraction(self._q20_phred64)
-            extra["q30_fraction_offset64"] = self.fraction(self._q30_phred64)
-        return extra
-
-    def add_bases(self, batch: Batch) -> bool:
-        """Count reads and bases; False when some are none of A, C, G, T and N."""
-        known = 0
-        for letters in batch.letters(SEQUENCE):
-            is_usual = letters.size > 0 and _are_upper_bases(letters)
-            counts = _count_upper_bases(letters) if is_usual else _count_letters(letters)
-            known += counts.known
-            self.gc += counts.gc
-            self.n += counts.n
-        self.min_length = min(self.min_length, batch.shortest) if self.reads else batch.shortest
-        self.max_length = max(self.max_length, batch.longest)
-        self.reads += batch.reads
-        self.bases += batch.bases
-        return known == batch.bases
-
-    def add_qualities(self, batch: Batch) -> bool:
-        """Count qualities; False when one is out of range."""
-        if not batch.bases:
-            return True
-        low, high = 255, 0
-        for scores in batch.letters(QUALITY):
-            # By subtraction, a NUL between reads becomes the greatest of all.
-            shift = 1 if batch.has_gaps else 0
-            least = np.min(scores - np.uint8(1)) if shift else np.min(scores)
-            low = min(low, int(least) + shift)
-            high = max(high, int(np.max(scores)))
-            if batch.are_rows and batch.longest <= MAX_CYCLES:
-                self._cycles.add(scores.reshape(-1, batch.longest))
-            self.q20 += int(np.count_nonzero(scores >= _QUALITY_MIN + 20))
-            self.q30 += int(np.count_nonzero(scores >= _QUALITY_MIN + 30))
-            if self._quality_min >= _SOLEXA_MIN:
-                self._q20_phred64 += int(np.count_nonzero(scores >= _PHRED64_MIN + 20))
-                self._q30_phred64 += int(np.count_nonzero(scores >= _PHRED64_MIN + 30))
-        if not (batch.are_rows and batch.longest <= MAX_CYCLES):
-            for rows in batch.columns(QUALITY, MAX_CYCLES):
-                self._cycles.add(rows)
-        self._cycles.reads += batch.reads_by_cycle(MAX_CYCLES)
-        self._quality_min = min(self._quality_min, low)
-        self._quality_max = max(self._quality_max, high)
-        return low >= _QUALITY_MIN and high <= _QUALITY_MAX
-
-
-class _Cycles:
-    """Sums of quality characters by cycle, of the first `MAX_CYCLES` of each read."""
-
-    def __init__(self) -> None:
-        self.reads = np.zeros(MAX_CYCLES, dtype=np.int64)
-        self._sums = np.zeros(MAX_CYCLES, dtype=np.int64)
-
-    def add(self, rows: Bytes) -> None:
-        """Add rows of characters, with NUL where a read has ended."""
-        width = rows.shape[1]
-        # As many rows as their sum surely fits a byte are added as bytes, which is fastest.
-        stack = max(1, 255 // max(1, int(np.max(rows))))
-        whole = rows.shape[0] // stack * stack
-        stacked: Bytes = rows[:whole].reshape(stack, -1).sum(axis=0, dtype=np.uint8)
-        self._sums[:width] += stacked.reshape(-1, width).sum(axis=0, dtype=np.uint32)
-        self._sums[:width] += rows[whole:].sum(axis=0, dtype=np.uint32)
-
-    def means(self, offset: int) -> list[float]:
-        """Return the mean quality of each cycle, rounded to hundredths."""
-        cycles = int(np.count_nonzero(self.reads))
-        means = self._sums[:cycles] / self.reads[:cycles] - offset
-        return [round(mean, 2) for mean in means.tolist()]
-
-
-class _Letters(NamedTuple):
-    """How many letters are bases or N, upper or lower case, and how many are C or G, or N."""
-
-    known: int
-    gc: int
-    n: int
-
-
-class _Rule(NamedTuple):
-    """A rule of the format, as it is told when it is broken."""
-
-    code: ReasonCode
-    message: str
-    expected: str = ""
-    found: str = ""
-
-
-_BLANK_LINE: Final = _Rule(
-    ReasonCode.FASTQ_MALFORMED,
-    "there is a blank line where a record should start; remove it, or write the file again.",
-    expected="a line that starts with @, or the end of the file",
-    found="a blank line",
-)
-_FASTA: Final = _Rule(
-    ReasonCode.FASTQ_MALFORMED,
-    "this is a FASTA record, which has no qualities; upload the FASTQ file.",
-    expected="a line that starts with @",
-    found="a line that starts with >",
-)
-_BYTE_ORDER_MARK: Final = _Rule(
-    ReasonCode.FASTQ_MALFORMED,
-    "the text starts with a byte-order mark, as editors add it; write the file without.",
-    expected="a line that starts with @",
-    found="a UTF-8 byte-order mark",
-)
-_HEAD_MISSING: Final = _Rule(
-    ReasonCode.FASTQ_MALFORMED,
-    "a record should start here with @ and the read's name. Records must have exactly four lines;"
-    " an earlier one may have more or fewer, or be wrapped.",
-    expected="a line that starts with @",
-)
-_NAME_MISSING: Final = _Rule(
-    ReasonCode.FASTQ_MALFORMED, "the read has no name.", expected="@ and the read's name"
-)
-_NAME_UNPRINTABLE: Final = _Rule(
-    ReasonCode.FASTQ_MALFORMED,
-    "the read's name has characters that are not printable ASCII: the file is damaged.",
-    expected="printable ASCII",
-)
-_PLUS_MISSING: Final = _Rule(
-    ReasonCode.FASTQ_MALFORMED,
-    "the third line of the record does not start with +. Sequences wrapped over several lines are"
-    " not accepted; write each record in four lines.",
-    expected="a line that starts with +",
-)
-_PLUS_DIFFERS: Final = _Rule(
-    ReasonCode.FASTQ_MALFORMED,
-    "the name after + is not that of the record: parts of two records were joined.",
-    expected="+ alone, or + and the same name",
-    found="another name",
-)
-_LENGTHS_DIFFER: Final = _Rule(
-    ReasonCode.FASTQ_LENGTH_MISMATCH,
-    "the record has not as many qualities as bases: the file is damaged.",
-    expected="one quality per base",
-)
-_CUT_OFF: Final = _Rule(
-    ReasonCode.FASTQ_TRUNCATED,
-    "the file ends in the middle of a record: it was cut off while it was written or uploaded."
-    " Upload the complete file again.",
-    expected="the rest of the record",
-)
-_NOT_BASES: Final = _Rule(
-    ReasonCode.FASTQ_ALPHABET,
-    "the sequence has characters that no nucleotide sequence can have: the file is damaged.",
-    expected="IUPAC nucleotide codes",
-)
-_ODD_LETTERS: Final = _Rule(
-    ReasonCode.FASTQ_ALPHABET,
-    "the sequence has letters that are not nucleotide codes; is this a file of another kind?",
-    expected="IUPAC nucleotide codes",
-    found="other letters",
-)
-_NOT_QUALITIES: Final = _Rule(
-    ReasonCode.FASTQ_QUALITY_RANGE,
-    "the qualities have characters outside ! to ~: the file is damaged.",
-    expected="characters ! (33) to ~ (126)",
-)
-_CR_ONLY: Final = _Rule(
-    ReasonCode.FASTQ_MALFORMED,
-    "lines end in a carriage return alone; convert the file to Unix line ends.",
-    expected="line feed, or carriage return and line feed",
-    found="carriage return",
-)
-_LINE_TOO_LONG: Final = _Rule(
-    ReasonCode.LIMIT_EXCEEDED,
-    f"the record has a line of more than {_MAX_LINE_BYTES >> 20} MiB, longer than any read.",
-    expected=f"lines of at most {_MAX_LINE_BYTES} bytes",
-)
 
 _NO_READS: Final = Finding(
     code=ReasonCode.FASTQ_EMPTY,
@@ -517,84 +290,48 @@ def _quality_warnings(record: ReadsFile) -> list[Finding]:
     ]
 
 
-def _are_upper_bases(letters: Bytes) -> bool:
-    """Tell whether letters are nothing but A, C, G, T and N.
-
-    Of the characters from A to T these five alone become 4 to 36 by this product and mask, which
-    were found by trial; least and greatest cost a fraction of counting.
-    """
-    folded = letters * np.uint8(69)
-    folded &= np.uint8(101)
-    return bool(
-        np.min(letters) >= _A
-        and np.max(letters) <= _T
-        and np.min(folded) >= 4
-        and np.max(folded) <= 36
-    )
+def _fraction(count: int, counts: Any) -> float:
+    """Return a count as a fraction of all bases."""
+    return count / counts.bases if counts.bases else 0.0
 
 
-def _count_upper_bases(letters: Bytes) -> _Letters:
-    """Count letters that are nothing but A, C, G, T and N."""
-    # Of these, N alone has bit 3; C, G and N have bit 1.
-    n = int(np.count_nonzero(letters & np.uint8(8)))
-    return _Letters(known=letters.size, gc=int(np.count_nonzero(letters & np.uint8(2))) - n, n=n)
+def _are_pairs(counts: Any) -> bool:
+    """Tell whether reads come in pairs of one name: mates of one fragment behind each other."""
+    return bool(counts.reads > 0 and counts.reads % 2 == 0 and counts.unlike_pairs == 0)
 
 
-def _count_letters(letters: Bytes) -> _Letters:
-    """Count letters that may be any."""
-    # Without bit 5 lower-case letters are upper-case, and nothing else becomes a letter.
-    upper = letters & np.uint8(0xDF)
-    a, c, g, t, n = (int(np.count_nonzero(upper == letter)) for letter in b"ACGTN")
-    return _Letters(known=a + c + g + t + n, gc=c + g, n=n)
+def _quality_encoding(counts: Any) -> str:
+    """Return what the range of quality characters speaks for; `unknown` without bases."""
+    low, high = counts.least_quality, counts.greatest_quality
+    if not counts.bases:
+        return "unknown"
+    if low < _SOLEXA_MIN or not _PHRED33_USUAL_MAX < high <= _PHRED64_USUAL_MAX:
+        return "phred33"
+    return "solexa64" if low < _PHRED64 else "phred64"
 
 
-def _is_printable(head: bytes) -> bool:
-    return head.isascii() and head.replace(b"\t", b" ").decode("ascii").isprintable()
+def _quality_extra(counts: Any) -> dict[str, Any]:
+    """Return the range of quality characters, means by cycle, and fractions at offset 64."""
+    if not counts.bases:
+        return {}
+    is_phred33 = _quality_encoding(counts) == "phred33"
+    extra: dict[str, Any] = {
+        "quality_char_min": counts.least_quality,
+        "quality_char_max": counts.greatest_quality,
+        "quality_by_cycle": _means_by_cycle(counts, _PHRED33 if is_phred33 else _PHRED64),
+    }
+    if not is_phred33:
+        extra["q20_fraction_offset64"] = _fraction(counts.q20_phred64, counts)
+        extra["q30_fraction_offset64"] = _fraction(counts.q30_phred64, counts)
+    return extra
 
 
-def _is_plus(plus: bytes, head: bytes) -> bool:
-    return plus[:1] == b"+" and (len(plus) == 1 or plus[1:] == head[1:])
-
-
-def _odd_letters(sequence: bytes) -> bytes:
-    return sequence.translate(None, _ALPHABET)
-
-
-def _broken_rule(
-    head: bytes, sequence: bytes, plus: bytes, quality: bytes
-) -> tuple[int, _Rule] | None:
-    """Return the first rule a record breaks and the line of the record it is broken in."""
-    odd = _odd_letters(sequence)
-    checks = (
-        (0, _broken_head(head)),
-        (0, _LINE_TOO_LONG if len(head) > _MAX_LINE_BYTES else None),
-        (2, None if plus.startswith(b"+") else _PLUS_MISSING),
-        (2, None if _is_plus(plus, head) else _PLUS_DIFFERS),
-        (1, _LINE_TOO_LONG if len(sequence) > _MAX_LINE_BYTES else None),
-        (3, None if len(sequence) == len(quality) else _LENGTHS_DIFFER),
-        (1, _NOT_BASES if odd and not odd.isalnum() else None),
-        (3, _NOT_QUALITIES if quality.translate(None, _QUALITIES) else None),
-    )
-    return next(((offset, rule) for offset, rule in checks if rule is not None), None)
-
-
-def _broken_head(head: bytes) -> _Rule | None:
-    if head.startswith(b"@"):
-        if len(head) == 1:
-            return _NAME_MISSING
-        return None if _is_printable(head) else _NAME_UNPRINTABLE
-    if not head:
-        return _BLANK_LINE
-    if head.startswith(_BOM):
-        return _BYTE_ORDER_MARK
-    return _FASTA if head.startswith(b">") else _HEAD_MISSING
-
-
-def _shape(rule: _Rule, line: bytes, sequence: bytes, quality: bytes) -> str:
-    """Say what was found without showing it: a damaged file may hold anything anywhere."""
-    if rule in (_LENGTHS_DIFFER, _CUT_OFF):
-        return f"{len(sequence)} bases, {len(quality)} qualities"
-    return f"other characters in a line of {len(line)}"
+def _means_by_cycle(counts: Any, offset: int) -> list[float]:
+    """Return the mean quality of each cycle that a read has reached, rounded to hundredths."""
+    ended = accumulate(counts.reads_of_length[:MAX_CYCLES])
+    reads_by_cycle = (counts.reads - gone for gone in ended)
+    sums = zip(counts.cycle_sums, reads_by_cycle, strict=True)
+    return [round(total / reads - offset, 2) for total, reads in sums if reads]
 
 
 def _line_ends(crlf_lines: int, lines: int) -> str:

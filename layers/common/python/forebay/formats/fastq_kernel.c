@@ -1,0 +1,307 @@
+// Reads whole FASTQ records and counts what they hold, for fastq_kernel.py. What is wrong with a
+// record that is refused here is said in Python.
+//
+// The text may be hostile. What keeps this safe: FASTQ carries no lengths or offsets, so every
+// pointer comes from finding a line feed inside the text; nothing is allocated, nothing recurses,
+// and nothing is written but the state and the names, whose room is looked at before.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LANES = 32, CYCLES = 512, ORIGINS = 64, WORD = 8 };
+
+// So many vectors can be counted in bytes before a count could overflow, and so many reads' qualities,
+// of at most 127 each, be summed in 16 bits.
+enum { COUNTED_VECTORS = 255, STAGED_READS = 512 };
+
+enum { LEAST_QUALITY = 33, GREATEST_QUALITY = 126, PHRED33 = 33, PHRED64 = 64 };
+
+enum stop { ALL_TAKEN, BROKEN, UNKNOWN_ORIGIN, NAMES_FULL };
+
+typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+typedef uint16_t Sums __attribute__((vector_size(2 * LANES)));
+
+typedef struct {
+    const uint8_t *text;
+    size_t size;
+} Prefix;
+
+typedef struct {
+    // What the caller sets.
+    const uint8_t *letter_classes;  // by character: 0 allowed, 1 allowed but odd, 2 refused
+    uint8_t *names;                 // what the names digest is computed of
+    size_t names_room, names_due;   // the size of that memory, and from where on it is to be emptied
+    size_t max_line;
+    Prefix origins[ORIGINS];        // what names of known origins start with
+    int64_t known_origins;
+    int64_t origin_examined;        // the next name needs no origin; cleared when it is taken
+    int64_t wants_origins;
+    // What is counted.
+    int64_t reads, bases, gc, n;
+    int64_t q20, q30, q20_phred64, q30_phred64;
+    int64_t min_length, max_length;
+    int64_t first_odd_read;         // -1 as long as there is none
+    int64_t unlike_pairs;
+    int64_t reads_of_length[CYCLES + 1];
+    int64_t cycle_sums[CYCLES];
+    int64_t least_quality, greatest_quality;
+    int64_t mates_in_names, mates_in_comments;  // bit n for mate n
+    // Where the names are, of this moment.
+    size_t names_size;
+    size_t first_mate_at, first_mate_size;
+    int64_t stop;
+} State;
+
+typedef struct {
+    const uint8_t *at;
+    size_t size;
+} Line;
+
+typedef struct {
+    Line head, bases, plus, qualities;
+    const uint8_t *end;
+} Record;
+
+typedef struct {
+    Sums sums[CYCLES / LANES];
+    int reads;
+} Stage;
+
+static inline Bytes all(uint8_t character) { return (Bytes){0} + character; }
+
+static inline Bytes columns_below(size_t count) {
+    const Bytes column = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                          16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+    return (Bytes)(column < all((uint8_t)count));
+}
+
+// The next characters of a line, NUL behind its end; `end` is how far memory may be read.
+static inline Bytes load(const uint8_t *at, size_t left, const uint8_t *end) {
+    Bytes characters = {0};
+    if (left >= LANES) {
+        __builtin_memcpy(&characters, at, LANES);
+        return characters;
+    }
+    if ((size_t)(end - at) < LANES) {
+        __builtin_memcpy(&characters, at, left);
+        return characters;
+    }
+    __builtin_memcpy(&characters, at, LANES);
+    return characters & columns_below(left);
+}
+
+static inline int64_t total(Bytes counts) {
+    return __builtin_reduce_add(__builtin_convertvector(counts, Sums));
+}
+
+static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+// The next line and what follows it; false when the text ends before the line does.
+static inline bool next_line(const uint8_t **at, const uint8_t *end, Line *line) {
+    const uint8_t *feed = __builtin_memchr(*at, '\n', (size_t)(end - *at));
+    if (!feed) return false;
+    *line = (Line){*at, (size_t)(feed - *at)};
+    *at = feed + 1;
+    return true;
+}
+
+static inline bool next_record(const uint8_t *at, const uint8_t *end, Record *record) {
+    bool is_whole = next_line(&at, end, &record->head) && next_line(&at, end, &record->bases) &&
+                    next_line(&at, end, &record->plus) && next_line(&at, end, &record->qualities);
+    record->end = at;
+    return is_whole;
+}
+
+static inline bool is_printable(Line line, const uint8_t *end) {
+    Bytes bad = {0};
+    for (size_t i = 0; i < line.size; i += LANES) {
+        size_t left = line.size - i;
+        Bytes characters = load(line.at + i, left, end);
+        Bytes is_control = (Bytes)(characters < ' ') & (Bytes)(characters != '\t');
+        if (left < LANES) is_control &= columns_below(left);
+        bad |= is_control | (Bytes)(characters > '~');
+    }
+    return __builtin_reduce_or(bad) == 0;
+}
+
+static inline bool is_formed(const State *state, const Record *record, const uint8_t *end) {
+    Line head = record->head, plus = record->plus;
+    if (head.size < 2 || head.at[0] != '@' || plus.size < 1 || plus.at[0] != '+') return false;
+    if (record->bases.size != record->qualities.size) return false;
+    if (head.size > state->max_line || record->bases.size > state->max_line) return false;
+    if (plus.size > 1 && (plus.size != head.size ||
+                          __builtin_memcmp(plus.at + 1, head.at + 1, head.size - 1) != 0))
+        return false;
+    return is_printable(head, end);
+}
+
+static inline size_t name_size(Line head) {
+    const uint8_t *blank = __builtin_memchr(head.at, ' ', head.size);
+    size_t size = blank ? (size_t)(blank - head.at) : head.size;
+    const uint8_t *tab = __builtin_memchr(head.at, '\t', size);
+    return tab ? (size_t)(tab - head.at) : size;
+}
+
+// The bit of a mate's digit, or none.
+static inline int64_t mate_bit(uint8_t digit) {
+    return '1' <= digit && digit <= '4' ? INT64_C(1) << (digit - '0') : 0;
+}
+
+static bool has_known_origin(State *state, const uint8_t *name, size_t size) {
+    for (int64_t i = 0; i < state->known_origins; i++) {
+        Prefix known = state->origins[i];
+        if (size < known.size || __builtin_memcmp(name, known.text, known.size) != 0) continue;
+        // Reads of one origin follow each other.
+        state->origins[i] = state->origins[0];
+        state->origins[0] = known;
+        return true;
+    }
+    return false;
+}
+
+static inline void take_name(State *state, Line head, size_t size) {
+    size_t bare = size;
+    if (size > 2 && head.at[size - 2] == '/') {
+        uint8_t digit = head.at[size - 1];
+        state->mates_in_names |= mate_bit(digit);
+        if (digit == '1' || digit == '2') bare -= 2;
+    }
+    if (size + 2 < head.size && head.at[size + 2] == ':')
+        state->mates_in_comments |= mate_bit(head.at[size + 1]);
+
+    size_t padded = (bare / WORD + 1) * WORD;
+    uint8_t *name = state->names + state->names_size;
+    __builtin_memset(name + padded - WORD, 0, WORD);
+    __builtin_memcpy(name, head.at, bare);
+    if (state->reads % 2 == 0) {
+        state->first_mate_at = state->names_size;
+        state->first_mate_size = padded;
+    } else if (state->first_mate_size != padded ||
+               __builtin_memcmp(state->names + state->first_mate_at, name, padded) != 0) {
+        state->unlike_pairs++;
+    }
+    state->names_size += padded;
+}
+
+// Count letters one by one, upper and lower case alike; false when one is refused.
+static bool take_odd_bases(State *state, Line bases) {
+    uint8_t worst = 0;
+    for (size_t i = 0; i < bases.size; i++) {
+        uint8_t upper = bases.at[i] & 0xDF, class = state->letter_classes[bases.at[i]];
+        state->gc += upper == 'G' || upper == 'C';
+        state->n += upper == 'N';
+        if (class > worst) worst = class;
+    }
+    if (worst == 1 && state->first_odd_read < 0) state->first_odd_read = state->reads;
+    return worst < 2;
+}
+
+static inline bool take_bases(State *state, Line bases, const uint8_t *end) {
+    int64_t gc = 0, n = 0, at = 0;
+    for (size_t i = 0; i < bases.size;) {
+        Bytes gcs = {0}, ns = {0}, ats = {0};
+        size_t stop = smaller(bases.size, i + COUNTED_VECTORS * LANES);
+        for (; i < stop; i += LANES) {
+            Bytes letters = load(bases.at + i, bases.size - i, end);
+            // A comparison is -1 where it holds.
+            gcs -= (Bytes)(letters == 'G') + (Bytes)(letters == 'C');
+            ats -= (Bytes)(letters == 'A') + (Bytes)(letters == 'T');
+            ns -= (Bytes)(letters == 'N');
+        }
+        gc += total(gcs);
+        n += total(ns);
+        at += total(ats);
+    }
+    if (gc + n + at != (int64_t)bases.size) return take_odd_bases(state, bases);
+    state->gc += gc;
+    state->n += n;
+    return true;
+}
+
+static void unstage(State *state, Stage *stage) {
+    uint16_t sums[CYCLES];
+    __builtin_memcpy(sums, stage->sums, sizeof sums);
+    for (int cycle = 0; cycle < CYCLES; cycle++) state->cycle_sums[cycle] += sums[cycle];
+    *stage = (Stage){0};
+}
+
+// Count qualities; false when one is out of range.
+static inline bool take_qualities(State *state, Stage *stage, Line qualities, const uint8_t *end) {
+    if (qualities.size == 0) return true;
+    Bytes least = all(255), greatest = {0};
+    for (size_t i = 0; i < qualities.size;) {
+        Bytes q20 = {0}, q30 = {0}, q20_64 = {0}, q30_64 = {0};
+        size_t stop = smaller(qualities.size, i + COUNTED_VECTORS * LANES);
+        for (; i < stop; i += LANES) {
+            size_t left = qualities.size - i;
+            Bytes scores = load(qualities.at + i, left, end);
+            if (i < CYCLES) stage->sums[i / LANES] += __builtin_convertvector(scores, Sums);
+            q20 -= (Bytes)(scores >= PHRED33 + 20);
+            q30 -= (Bytes)(scores >= PHRED33 + 30);
+            q20_64 -= (Bytes)(scores >= PHRED64 + 20);
+            q30_64 -= (Bytes)(scores >= PHRED64 + 30);
+            greatest = __builtin_elementwise_max(greatest, scores);
+            if (left < LANES) scores |= ~columns_below(left);
+            least = __builtin_elementwise_min(least, scores);
+        }
+        state->q20 += total(q20);
+        state->q30 += total(q30);
+        state->q20_phred64 += total(q20_64);
+        state->q30_phred64 += total(q30_64);
+    }
+    int64_t low = __builtin_reduce_min(least), high = __builtin_reduce_max(greatest);
+    if (low < LEAST_QUALITY || high > GREATEST_QUALITY) return false;
+    if (low < state->least_quality) state->least_quality = low;
+    if (high > state->greatest_quality) state->greatest_quality = high;
+    if (++stage->reads == STAGED_READS) unstage(state, stage);
+    return true;
+}
+
+static inline void take_length(State *state, size_t size) {
+    int64_t length = (int64_t)size;
+    if (length < state->min_length) state->min_length = length;
+    if (length > state->max_length) state->max_length = length;
+    state->reads_of_length[smaller(size, CYCLES)]++;
+    state->bases += length;
+}
+
+// Take whole records from `text[at:size]`; return where the first one that was not taken starts, and
+// leave in `state->stop` why.
+size_t fastq_take(State *state, const uint8_t *text, size_t at, size_t size) {
+    const uint8_t *end = text + size;
+    Stage stage = {0};
+    Record record;
+    state->stop = ALL_TAKEN;
+    while (next_record(text + at, end, &record)) {
+        if (!is_formed(state, &record, end)) {
+            state->stop = BROKEN;
+            break;
+        }
+        bool is_second_mate = state->reads % 2;
+        bool is_due = state->names_size >= state->names_due && !is_second_mate;
+        if (is_due || state->names_room - state->names_size < record.head.size + WORD) {
+            state->stop = NAMES_FULL;
+            break;
+        }
+        size_t name = name_size(record.head);
+        if (state->wants_origins && !state->origin_examined &&
+            !has_known_origin(state, record.head.at, name)) {
+            state->stop = UNKNOWN_ORIGIN;
+            break;
+        }
+        state->origin_examined = 0;
+        // What a record that is refused then has added does not matter: it is the last one.
+        take_name(state, record.head, name);
+        if (!take_bases(state, record.bases, end) ||
+            !take_qualities(state, &stage, record.qualities, end)) {
+            state->stop = BROKEN;
+            break;
+        }
+        take_length(state, record.bases.size);
+        state->reads++;
+        at = (size_t)(record.end - text);
+    }
+    unstage(state, &stage);
+    return at;
+}
