@@ -319,6 +319,8 @@ def test_algorithm_is_known_by_its_common_names(name: str, algorithm: str | None
         ("checksums.sha1", "sha1", ""),
         ("checksums.txt", None, ""),
         ("sums.sha256", "sha256", ""),
+        ("bag/manifest-md5.txt", "md5", ""),
+        ("bag/tagmanifest-sha512.txt", "sha512", ""),
     ],
 )
 def test_name_of_a_checksum_file_tells_algorithm_and_target(
@@ -327,6 +329,27 @@ def test_name_of_a_checksum_file_tells_algorithm_and_target(
     assert is_checksum_name(key)
     assert algorithm_from_name(key) == algorithm
     assert sidecar_target(key) == target
+
+
+@pytest.mark.parametrize(
+    "written,path",
+    [
+        ("  data/a b", "data/a b"),
+        ("\t \tdata/x", "data/x"),
+        (" *data/x", "data/x"),
+        ("  data/50%25%0A.txt", "data/50%\n.txt"),
+        ("  data/50%20.txt", "data/50%20.txt"),
+    ],
+)
+def test_manifest_of_a_bag_is_read_as_rfc_8493_means_it(written: str, path: str) -> None:
+    manifest = parse("d" * 32 + written, name="manifest-md5.txt")
+    assert [each.path for each in manifest.entries] == [path]
+
+
+@pytest.mark.parametrize("path", ["   /etc/passwd", "  data/../../x", "    ~root/x"])
+def test_manifest_of_a_bag_speaks_of_nothing_outside_it(path: str) -> None:
+    manifest = parse("d" * 32 + path, name="manifest-md5.txt")
+    assert [each.code for each in manifest.findings] == [ReasonCode.UNSAFE_NAME]
 
 
 @pytest.mark.parametrize("key", ["x.fastq.gz", "md5/x.bam", "report.txt", "x.md5.bam", "x.dcm"])

@@ -203,6 +203,40 @@ def test_list_for_a_folder_wakes_every_file_it_names() -> None:
     assert world.record(noted).metadata == {"declares": 3}
 
 
+def test_manifests_of_a_bag_speak_of_payload_and_tag_files() -> None:
+    world = World()
+    body, info = any_reads_body(), b"Payload-Oxum: 1.1\n"
+    tags = {"bagit.txt": b"BagIt-Version: 1.0\n", "bag-info.txt": info}
+    made = [world.genomics("site-a/bag/data/S1_R1.fastq.gz", body)]
+    made += [world.genomics(f"site-a/bag/{name}", data) for name, data in tags.items()]
+    manifest = f"{md5(body)} data/S1_R1.fastq.gz\n".encode()
+    made.append(world.genomics("site-a/bag/manifest-md5.txt", manifest))
+    listed = {**tags, "manifest-md5.txt": manifest}
+    lines = [f"{md5(data)} {name}" for name, data in listed.items()]
+    made.append(world.genomics("site-a/bag/tagmanifest-md5.txt", "\n".join(lines).encode()))
+    world.run()
+
+    assert [world.state(each) for each in made] == [State.PLACED] * 5
+    assert all(world.record(each).digest(Algorithm.MD5) for each in made[:4])
+
+
+def test_tag_file_that_its_manifest_contradicts_is_quarantined() -> None:
+    world = World()
+    made = world.genomics("site-a/bag/bag-info.txt", b"Payload-Oxum: 1.1\n")
+    world.genomics("site-a/bag/tagmanifest-md5.txt", f"{any_hex(32)} bag-info.txt\n".encode())
+    world.run()
+
+    assert code(world.record(made)) is ReasonCode.DIGEST_MISMATCH
+
+
+def test_bag_that_wants_files_fetched_is_refused_that() -> None:
+    world = World()
+    made = world.genomics("site-a/bag/fetch.txt", b"https://example.org/x 1 data/x\n")
+    world.run()
+
+    assert code(world.record(made)) is ReasonCode.BAG_FETCH_REFUSED
+
+
 def test_sidecar_speaks_of_its_neighbour_whatever_name_its_writer_had() -> None:
     world = World()
     body = any_reads_body()

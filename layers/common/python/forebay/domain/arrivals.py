@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from forebay.domain.alignments import indexed_file_names
-from forebay.domain.checksum_names import is_checksum_name
+from forebay.domain.checksum_names import is_bag_tag_file, is_checksum_name
 from forebay.domain.objects import Kind
 from forebay.names import PIPELINES_SITE, Zone
 
@@ -76,7 +76,7 @@ _BY_NAME: Final = (
 
 
 def _kind(zone: Zone, run_id: str, name: str) -> Kind:
-    if is_checksum_name(name):
+    if is_checksum_name(name) or is_bag_tag_file(name):
         return Kind.CHECKSUMS
     for pattern, kind in _BY_NAME:
         if pattern.search(name):

@@ -12,12 +12,27 @@ _LIST: Final = re.compile(
     r"(?:\.(?:txt|list|md5|sha1|sha256|sha512))?",
     re.IGNORECASE,
 )
+# RFC 8493: manifests list the payload, tag manifests the other files of a bag.
+_BAG_MANIFEST: Final = re.compile(r"(?:tag)?manifest-(?:md5|sha1|sha256|sha512)\.txt")
+_BAG_TAG_FILE: Final = re.compile(r"bagit\.txt|(?:bag|package)-info\.txt|fetch\.txt")
+FETCH_NAME: Final = "fetch.txt"
+"""The file by which a bag asks that others be fetched from elsewhere."""
 
 
 def is_checksum_name(key: str) -> bool:
-    """Tell whether a key is named as a checksum file, as `x.md5`, `MD5.txt`, `SHA256SUMS` are."""
+    """Tell whether a key is named as a checksum file: `x.md5`, `SHA256SUMS`, `manifest-md5.txt`."""
     name = _base_name(key)
-    return _SIDECAR.fullmatch(name) is not None or _LIST.fullmatch(name) is not None
+    return any(pattern.fullmatch(name) for pattern in (_SIDECAR, _LIST, _BAG_MANIFEST))
+
+
+def is_bag_manifest(key: str) -> bool:
+    """Tell whether a key is named as a manifest or tag manifest of a BagIt bag."""
+    return _BAG_MANIFEST.fullmatch(_base_name(key)) is not None
+
+
+def is_bag_tag_file(key: str) -> bool:
+    """Tell whether a key is named as a file that says of a bag what it is, without digests."""
+    return _BAG_TAG_FILE.fullmatch(_base_name(key)) is not None
 
 
 def sidecar_target(key: str) -> str:

@@ -28,7 +28,7 @@ class Kind(StrEnum):
     RUN_FILE = "run-file"
     """RunInfo.xml, RunParameters.xml or a sample sheet."""
     CHECKSUMS = "checksums"
-    """A sidecar or manifest with digests of other objects."""
+    """A sidecar or manifest with digests of other objects, or another tag file of a bag."""
     REPORT = "report"
     """JSON or HTML a pipeline made."""
     UNKNOWN = "unknown"

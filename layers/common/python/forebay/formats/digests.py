@@ -105,7 +105,7 @@ class SharedDigest:
 class WorkerThread:
     """Runs calls that take data in order on one thread, at most `queued` calls behind.
 
-    hashlib, isal and numpy release the interpreter lock, so such work overlaps with reading on. The
+    hashlib, isal and our C release the interpreter lock, so such work overlaps with reading on. The
     thread starts with the first data that is worth it, and only where the process may use as many
     `processors`; leaving the context waits for it. Calls are to be submitted by one thread.
     """

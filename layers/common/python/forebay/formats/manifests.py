@@ -3,8 +3,9 @@
 One line is one file and one digest; a sidecar may hold nothing but the digest. Every line must be
 understood or named in a finding: a list that silently lost a line would vouch for too little.
 
-Besides lines: hashdeep lists, tables with a heading (`filename`, `md5`, …: the GDC manifest), and
-JSON. Forebay's own JSON schema is a list, or an object with that list as `files`, of objects
+Besides such lines: manifests of BagIt bags (`formats.bagit` judges whole bags), hashdeep lists,
+tables with a heading (`filename`, `md5`, …: the GDC manifest), and JSON. Forebay's own schema is a
+list, or an object with that list as `files`, of objects
 `{"path": …, "<algorithm>": "<hex or base64>", …, "size": <bytes, optional>}`.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from forebay.domain.checksum_names import is_checksum_name, sidecar_target
+from forebay.domain.checksum_names import is_bag_manifest, is_checksum_name, sidecar_target
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import DIGEST_BYTES, Algorithm, normalise_digest
@@ -91,6 +92,7 @@ _STDIN: Final = re.compile(r"(?P<algorithm>(?:\w[\w-]*)?) ?\((?:stdin|-)\) ?= ?(
 _PLAIN: Final = re.compile(r"(?P<digest>[0-9A-Za-z+/]{6,}={0,2})(?:[ \t](?P<path>.+))?")
 _ESCAPES: Final = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 _ESCAPE: Final = re.compile(r"\\.?", re.DOTALL)
+_BAG_ENCODED: Final = re.compile(r"%(0[AaDd]|25)")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 
 _OTHER_FORMATS: Final = (
@@ -154,7 +156,11 @@ def _parse(data: bytes, name: str) -> tuple[list[ManifestEntry], list[Finding]]:
     if kind:
         return [], [_unsupported(kind)]
     is_json = data.lstrip()[:1] in (b"{", b"[")
-    parser = _Parser(hint=algorithm_from_name(name), unit="entry" if is_json else "line")
+    parser = _Parser(
+        hint=algorithm_from_name(name),
+        unit="entry" if is_json else "line",
+        is_of_bag=is_bag_manifest(name),
+    )
     if is_json:
         _take_json(parser, data)
     elif data.startswith(b"%%%% HASHDEEP-"):
@@ -220,17 +226,21 @@ def algorithm_from_name(key: str) -> Algorithm | None:
 class _Parser:
     """Collects entries and findings line by line."""
 
-    def __init__(self, *, hint: Algorithm | None, unit: str = "line") -> None:
+    def __init__(
+        self, *, hint: Algorithm | None, unit: str = "line", is_of_bag: bool = False
+    ) -> None:
         self.entries: list[ManifestEntry] = []
         self._findings: list[Finding] = []
         self._hint = hint
         self._unit = unit
+        self._is_of_bag = is_of_bag
         self._declared: dict[tuple[str, Algorithm], str] = {}
 
     def take(self, number: int, line: bytes, *, is_universal: bool) -> None:
         """Take one line, without its line end."""
         try:
             path, algorithm, value = _parse_line(line, self._hint, is_universal=is_universal)
+            path = _bag_path(path) if self._is_of_bag else path
             self._declare(ManifestEntry(path, algorithm, value, number))
         except _LineError as error:
             self.refuse(number, error)
@@ -324,6 +334,11 @@ def _without_mark(path: str, is_universal: bool) -> str:  # noqa: FBT001 - priva
     # Two characters follow the digest: a space, and how the file was read (as text or binary).
     # BSD `md5 -r` writes one space only.
     return path[1:] if path[:1] in (" ", "*") or is_universal else path
+
+
+def _bag_path(path: str) -> str:
+    """Return a path as RFC 8493 means it: after any blanks, line ends and percent signs encoded."""
+    return safe_path(_BAG_ENCODED.sub(lambda match: chr(int(match[1], 16)), path.lstrip(" \t")))
 
 
 def _digest(tag: str, text: str, hint: Algorithm | None) -> tuple[Algorithm, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from forebay.domain.arrivals import read_key
-from forebay.domain.checksum_names import sidecar_target
+from forebay.domain.checksum_names import FETCH_NAME, is_bag_tag_file, sidecar_target
 from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.integrity import Digest, Witness, judge, merged
 from forebay.domain.objects import Kind, ObjectRecord, is_newer
@@ -62,8 +62,11 @@ class RecordDeclarations:
     ) -> tuple[Sequence[Finding], Mapping[str, Any]]:
         """Return the findings about the file and its metadata.
 
-        A file with one bad line declares nothing: half a manifest is worse than none.
+        A file with one bad line declares nothing: half a manifest is worse than none. Of a bag,
+        its manifests do, and its other tag files are kept as they are.
         """
+        if is_bag_tag_file(record.location.key):
+            return _fetching(record), {}
         parsed = self.parse(data, name=record.location.key.rsplit("/", 1)[-1])
         if parsed.findings:
             return parsed.findings, {}
@@ -178,6 +181,22 @@ def _may_be_cleared(record: ObjectRecord, declared: Sequence[Digest]) -> bool:
     own = [d for d in record.declared if d.witness is not Witness.SENDER_MANIFEST]
     judgement = judge(merged(own, declared), record.evidence)
     return judgement.finding is None and judgement.convincing is not None
+
+
+def _fetching(record: ObjectRecord) -> list[Finding]:
+    """Return the finding on a bag that is not whole: no address of a sender's is asked."""
+    if record.location.key.rpartition("/")[2] != FETCH_NAME:
+        return []
+    return [
+        Finding(
+            code=ReasonCode.BAG_FETCH_REFUSED,
+            message="The bag expects files to be fetched from elsewhere, which Forebay does not do;"
+            " send them in the bag.",
+            owner=Owner.SENDER,
+            expected="every file inside the bag",
+            found="fetch.txt",
+        )
+    ]
 
 
 def _nothing_declared() -> Finding:
