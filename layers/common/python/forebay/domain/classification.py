@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 from typing import Any, Final
 
 from forebay.domain.objects import Kind, ObjectRecord
@@ -132,7 +132,7 @@ def _study_age_days(record: ObjectRecord) -> int | None:
     if not found:
         return None
     try:
-        made = datetime.strptime("".join(found.groups()), "%Y%m%d").date()  # noqa: DTZ007 (a day)
+        made = date(*map(int, found.groups()))
     except ValueError:
         return None
     return (record.arrived_at.date() - made).days

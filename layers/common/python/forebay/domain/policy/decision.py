@@ -7,9 +7,10 @@ names every level that had a say, with its source, so that nobody has to guess a
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Final, Self
 
 from forebay.domain.policy.classes import Measure, ObjectClass, Removal, Since, Tier
@@ -227,7 +228,17 @@ class PolicyDecision:
         """
         if other is None:
             return False
-        return _undated(self) == _undated(other)
+        is_same: bool = _OF_SUBSTANCE(self) == _OF_SUBSTANCE(other)
+        # A comment above a rule moves the line of its source, and changes nothing.
+        return is_same and [(each.level, each.says) for each in self.trace] == [
+            (each.level, each.says) for each in other.trace
+        ]
+
+
+_OF_ITS_MAKING: Final = frozenset({"decided_at", "policy", "because", "trace"})
+_OF_SUBSTANCE: Final = attrgetter(
+    *(each.name for each in fields(PolicyDecision) if each.name not in _OF_ITS_MAKING)
+)
 
 
 def directed(storage_class: StorageClass) -> str:
@@ -288,12 +299,6 @@ def decide(
         evaluate_at=_evaluated(decision, coming, counting, now),
         violations=tuple(_violations(decision, chosen, facts, allowed)),
     )
-
-
-def _undated(decision: PolicyDecision) -> PolicyDecision:
-    # A comment above a rule moves its line, and changes nothing.
-    trace = tuple(replace(line, source="") for line in decision.trace)
-    return replace(decision, decided_at=None, policy="", because={}, trace=trace)
 
 
 def _freed(
