@@ -1,5 +1,6 @@
 """Time passes in the local cloud, and S3 does what its lifecycle rules say."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,9 @@ import pydicom
 import pytest
 from botocore.exceptions import ClientError
 from pydicom.data import get_testdata_file
+from pydicom.uid import generate_uid
 
+from forebay.domain.integrity import Algorithm
 from forebay.domain.policy.standing import storage_class_of
 from forebay.domain.policy.storage_classes import StorageClass
 from forebay.domain.states import State
@@ -19,11 +22,13 @@ from forebay_cli import stack_outputs
 from forebay_cli.localcloud.emulator import CLOCK_FILE
 from forebay_cli.localcloud.moved_clock import MovedClock
 from tests.e2e.cloud import Cloud
+from tests.e2e.people import excepted
 
 pytestmark = pytest.mark.slow
 """What policy asks of S3 is in `test_policy`; here is the rest of what S3 does in time."""
 
 SITE = "north"
+RETIRED = "retired"
 DAYS = 60
 LARGE = bytes(250_000)
 GATES = {
@@ -44,14 +49,27 @@ def advanced(
     _write_image(folder / "ct.dcm")
     later.forebay("upload", str(folder), "--site", SITE)
     later.settle(SITE, {"PLACED": 1})
+    retired = tmp_path_factory.mktemp("retired")
+    _write_image(retired / "ct.dcm", new=True)
+    # The history of a PACS that is retired goes to the archive.
+    later.deployment.account.s3.put_object(
+        Bucket=later.deployment.bucket(Zone.LANDING_IMAGING),
+        Key=f"{RETIRED}/ct.dcm",
+        Body=(retired / "ct.dcm").read_bytes(),
+        Metadata={"source-system": "pacs-migration"},
+    )
+    later.settle(RETIRED, {"PLACED": 1})
     versions = {key: _put(later, key) for key in GATES}
     later.forebay("local", "advance", f"{DAYS}d")
     return later, versions
 
 
-def _write_image(path: Path) -> None:
-    """Write an image large enough that no storage class refuses it."""
+def _write_image(path: Path, *, new: bool = False) -> None:
+    """Write an image large enough that no storage class refuses it, of a new study if wanted."""
     dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+    if new:
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     dataset.Rows = dataset.Columns = 512
     pixels = np.random.default_rng(7).integers(0, 4096, 512 * 512, dtype=np.uint16)
     dataset.PixelData = pixels.tobytes()
@@ -163,6 +181,32 @@ def test_an_archived_version_is_read_only_while_its_restored_copy_lasts(
     with pytest.raises(ClientError) as refused:
         s3.get_object(**cold)
     assert _code(refused) == "InvalidObjectState"
+
+
+def test_an_archived_study_that_is_to_be_hot_is_restored_and_copied_back(
+    advanced: tuple[Cloud, Mapping[str, str]],
+) -> None:
+    cloud, _ = advanced
+    s3 = cloud.deployment.account.s3
+    [before] = cloud.records(RETIRED, State.PLACED)
+    assert before.placed is not None
+    cold: dict[str, Any] = {"Bucket": before.placed.bucket, "Key": before.placed.key}
+    assert storage_class_of(before) is StorageClass.GLACIER
+    assert s3.head_object(**cold)["StorageClass"] == "GLACIER"
+    with pytest.raises(ClientError) as refused:
+        s3.get_object(**cold)
+    assert _code(refused) == "InvalidObjectState"
+
+    excepted(cloud, "hot", "--object", before.object_id, "--until", "2031-01-01")
+    cloud.forebay("local", "advance", "2d")
+
+    [after] = cloud.records(RETIRED, State.PLACED)
+    assert after.placed is not None
+    assert storage_class_of(after) is StorageClass.STANDARD
+    assert after.placed.version_id != before.placed.version_id
+    warm = s3.get_object(**cold)
+    assert (warm["VersionId"], "StorageClass" in warm) == (after.placed.version_id, False)
+    assert hashlib.sha256(warm["Body"].read()).hexdigest() == before.digest(Algorithm.SHA256)
 
 
 def test_policy_was_asked_as_time_went_by(advanced: tuple[Cloud, Mapping[str, str]]) -> None:

@@ -29,8 +29,8 @@ from forebay.domain.states import State
 from forebay.names import ENV_POLICY_PATH, PIPELINES_SITE, Step, Zone
 from forebay_cli import stack_outputs
 from forebay_cli.home import Home
-from forebay_cli.localcloud.people import PERSON
 from tests.e2e.cloud import FOREBAY, Cloud
+from tests.e2e.people import being, excepted
 from tests.e2e.samples import write_pair
 
 SITE = "ward"
@@ -39,19 +39,6 @@ STUDIES = ("idle", "pinned", "held", "unwanted", "reopened")
 SAM = (
     "@HD\tVN:1.6\tSO:unsorted\n@SQ\tSN:chr1\tLN:1000\n{name}\t4\t*\t0\t0\t*\t*\t0\t0\tACGT\tFFFF\n"
 )
-
-
-@contextmanager
-def being(person: str) -> Iterator[None]:
-    """Let the command line be called by a person."""
-    before = os.environ.get(PERSON)
-    os.environ[PERSON] = person
-    try:
-        yield
-    finally:
-        del os.environ[PERSON]
-        if before:
-            os.environ[PERSON] = before
 
 
 @dataclass(frozen=True)
@@ -124,19 +111,6 @@ def make_intermediates(cloud: Cloud) -> dict[str, str]:
     return made()
 
 
-def excepted(cloud: Cloud, kind: str, *scope: str) -> str:
-    """Ask for an exception as anna and approve it as bob; return its id."""
-    with being("anna"):
-        asked = cloud.forebay("exceptions", "request", kind, *scope, "--reason", "a test")
-        identity = asked["exception"]["exception_id"]
-        # Whoever asks may not approve, whatever they may do otherwise.
-        cloud.forebay("exceptions", "approve", identity, expect=1)
-    with being("bob"):
-        approved = cloud.forebay("exceptions", "approve", identity)
-    assert approved["is_complete"], approved
-    return str(identity)
-
-
 @pytest.fixture(scope="module")
 def excepting(ward: Ward) -> Ward:
     """The ward after a hold and two pins, each approved by another person."""
@@ -156,14 +130,36 @@ def a_month_later(excepting: Ward) -> Ward:
 
 
 def roles(cloud: Cloud) -> dict[str, str]:
-    """Return the role of every function, and of everybody who signs in, by name."""
+    """Return the role of every function, of everybody who signs in, and of every job, by name."""
     functions = cloud.client("lambda")
     found = {
         step.value: functions.get_function_configuration(FunctionName=name)["Role"]
         for step, name in cloud.deployment.by_step(stack_outputs.FUNCTION).items()
     }
     account = cloud.deployment.account.sts.get_caller_identity()["Account"]
-    return found | {"a person": f"arn:aws:iam::{account}:role/local-people"}
+    person = {"a person": f"arn:aws:iam::{account}:role/local-people"}
+    return found | person | roles_of_jobs(cloud)
+
+
+def roles_of_jobs(cloud: Cloud) -> dict[str, str]:
+    """Return a role for each of the jobs people can be given, and one for all of them together."""
+    iam, prefix = cloud.client("iam"), cloud.deployment.prefix
+    jobs = {
+        policy["PolicyName"].removeprefix(f"{prefix}-"): policy["Arn"]
+        for policy in iam.list_policies(Scope="Local")["Policies"]
+        if policy["PolicyName"].startswith(f"{prefix}-")
+    }
+    assert {"look", "repair", "rebuild", "apply", "dispose-request", "dispose-approve"} <= set(jobs)
+    anybody = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [anybody]})
+    of_roles = {"all": list(jobs.values()), **{job: [arn] for job, arn in jobs.items()}}
+    found = {}
+    for name, policies in of_roles.items():
+        role = iam.create_role(RoleName=f"tries-{name}", AssumeRolePolicyDocument=trust)["Role"]
+        for policy in policies:
+            iam.attach_role_policy(RoleName=role["RoleName"], PolicyArn=policy)
+        found[f"the job {name}"] = role["Arn"]
+    return found
 
 
 def test_what_is_held_cannot_be_deleted_by_anybody_by_any_call(excepting: Ward) -> None:
