@@ -197,7 +197,8 @@ def test_an_archived_study_that_is_to_be_hot_is_restored_and_copied_back(
         s3.get_object(**cold)
     assert _code(refused) == "InvalidObjectState"
 
-    excepted(cloud, "hot", "--object", before.object_id, "--until", "2031-01-01")
+    until = datetime.now(UTC) + timedelta(days=DAYS + 100)
+    excepted(cloud, "hot", "--object", before.object_id, "--until", f"{until:%Y-%m-%d}")
     cloud.forebay("local", "advance", "2d")
 
     [after] = cloud.records(RETIRED, State.PLACED)

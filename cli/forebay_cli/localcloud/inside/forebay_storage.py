@@ -242,6 +242,24 @@ def _unless_archived(copy: Callable[..., Any]) -> Callable[..., Any]:
     return careful
 
 
+def _restored_too(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Read the current version as such also when it is named by its id.
+
+    MiniStack notes a restore with the key alone, and would tell nothing of it by the id.
+    """
+
+    @wraps(read)
+    def careful(bucket: str, key: str, headers: Any, query: Any = None) -> Any:
+        named = dict(query or {})
+        version_id = s3._qp(named, "versionId", "")
+        current = (s3._buckets.get(bucket) or {"objects": {}})["objects"].get(key) or {}
+        if version_id and version_id == current.get("version_id"):
+            del named["versionId"]
+        return read(bucket, key, headers, named)
+
+    return careful
+
+
 def _archived(headers: Mapping[str, str]) -> Any:
     path, _, query = headers.get("x-amz-copy-source", "").partition("?")
     bucket, _, key = unquote(path).lstrip("/").partition("/")
@@ -328,6 +346,8 @@ def _stays(_: str) -> None:
 
 s3.time = clock
 s3.now_iso = clock.iso
+s3._head_object = _restored_too(s3._head_object)
+s3._get_object = _restored_too(s3._get_object)
 s3._copy_object = _unless_archived(s3._copy_object)
 s3._upload_part_copy = _unless_archived(s3._upload_part_copy)
 # (property, how to read it, what puts it, what takes it away again); the lock before its default.

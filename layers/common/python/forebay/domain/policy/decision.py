@@ -36,6 +36,8 @@ REMOVE_NOW: Final = "now"
 """Value of the removal gate of what may be removed at the next run of the lifecycle."""
 GRACE: Final = timedelta(days=3)
 """How long S3's lifecycle may take to act before somebody should look why it did not."""
+WARMING: Final = timedelta(hours=1)
+"""How often to look whether a restore is done, which takes 3 to 12 hours: somebody waits for it."""
 
 
 class Action(StrEnum):
@@ -458,7 +460,7 @@ def _evaluated(
             moments.append(at + GRACE if _is_s3_s(action, decision) else at)
         else:
             # Under way; or a review that nobody has decided: looked at again, not in a loop.
-            moments.append(now + GRACE)
+            moments.append(now + (WARMING if action is Action.WARM else GRACE))
     return min(moments, default=None)
 
 
