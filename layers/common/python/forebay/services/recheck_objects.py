@@ -24,9 +24,8 @@ from forebay.domain.rechecks import (
 )
 from forebay.domain.states import State
 from forebay.errors import CopyMismatchError, ObjectMissingError, StaleRecordError
-from forebay.names import Tag, Zone
+from forebay.names import REPLICATE_YES, Tag, Zone
 from forebay.services.inspecting import CHUNK_BYTES
-from forebay.services.judging import REPLICATED
 from forebay.services.place_object import (
     REFUSED,
     VERIFIED,
@@ -271,7 +270,7 @@ class RecheckObjects:
         }
         if record.policy and record.policy.replicate:
             # Replication asks for it when the version is made; the gates wait for their evaluation.
-            tags[Tag.REPLICATE] = REPLICATED
+            tags[Tag.REPLICATE] = REPLICATE_YES
         if (source.bucket, source.key) == (damaged.bucket, damaged.key):
             self.store.add_tags(source, tags)
             return source
