@@ -2,14 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pydicom
 import pytest
 from botocore.exceptions import ClientError
-from pydicom.data import get_testdata_file
 
 from forebay.domain.policy.standing import storage_class_of
 from forebay.domain.policy.storage_classes import StorageClass
@@ -19,6 +15,7 @@ from forebay_cli import stack_outputs
 from forebay_cli.localcloud.emulator import CLOCK_FILE
 from forebay_cli.localcloud.moved_clock import MovedClock
 from tests.e2e.cloud import Cloud
+from tests.e2e.samples import write_image
 
 pytestmark = pytest.mark.slow
 """What policy asks of S3 is in `test_policy`; here is the rest of what S3 does in time."""
@@ -41,21 +38,12 @@ def advanced(
 ) -> tuple[Cloud, Mapping[str, str]]:
     """A cloud two months later, and the version of each key that was put into its clinical zone."""
     folder = tmp_path_factory.mktemp("images")
-    _write_image(folder / "ct.dcm")
+    write_image(folder / "ct.dcm")
     later.forebay("upload", str(folder), "--site", SITE)
     later.settle(SITE, {"PLACED": 1})
     versions = {key: _put(later, key) for key in GATES}
     later.forebay("local", "advance", f"{DAYS}d")
     return later, versions
-
-
-def _write_image(path: Path) -> None:
-    """Write an image large enough that no storage class refuses it."""
-    dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
-    dataset.Rows = dataset.Columns = 512
-    pixels = np.random.default_rng(7).integers(0, 4096, 512 * 512, dtype=np.uint16)
-    dataset.PixelData = pixels.tobytes()
-    dataset.save_as(path)
 
 
 def _put(cloud: Cloud, key: str) -> str:
