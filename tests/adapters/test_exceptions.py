@@ -10,13 +10,9 @@ import pytest
 
 from forebay.adapters import keys
 from forebay.adapters.catalog import DynamoCatalog
-from forebay.adapters.exceptions import (
-    DynamoExceptions,
-    DynamoPolicyBook,
-    S3ExceptionHistory,
-    batch_items,
-)
+from forebay.adapters.exceptions import DynamoExceptions, DynamoPolicyBook, S3ExceptionHistory
 from forebay.adapters.items import item_key, to_item
+from forebay.adapters.queries import batch_items
 from forebay.domain.policy.decision import PolicyDecision
 from forebay.domain.policy.exceptions import (
     ExceptionKind,

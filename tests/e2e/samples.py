@@ -5,6 +5,7 @@ import hashlib
 import random
 from pathlib import Path
 
+import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
@@ -21,6 +22,30 @@ def write_instances(folder: Path, count: int) -> None:
         uid = generate_uid(entropy_srcs=[folder.name, str(number)])
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
         dataset.save_as(folder / f"{number:04d}.dcm")
+
+
+def write_image(path: Path) -> None:
+    """Write an image large enough that no storage class refuses it."""
+    _large_image(7).save_as(path)
+
+
+def write_study(path: Path) -> str:
+    """Write an image large enough for any storage class, a study of its own; return its UID."""
+    dataset = _large_image(len(path.name))
+    dataset.StudyInstanceUID = generate_uid(entropy_srcs=[path.name])
+    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[path.name, "series"])
+    uid = generate_uid(entropy_srcs=[path.name, "instance"])
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    dataset.save_as(path)
+    return str(dataset.StudyInstanceUID)
+
+
+def _large_image(seed: int) -> pydicom.FileDataset:
+    dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+    dataset.Rows = dataset.Columns = 512
+    pixels = np.random.default_rng(seed).integers(0, 4096, 512 * 512, dtype=np.uint16)
+    dataset.PixelData = pixels.tobytes()
+    return dataset
 
 
 def write_pair(folder: Path, sample: str, *, reads: int = 2000, right_md5: bool = True) -> None:

@@ -3,15 +3,10 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pydicom
 import pytest
 from botocore.exceptions import ClientError
-from pydicom.data import get_testdata_file
-from pydicom.uid import generate_uid
 
 from forebay.domain.integrity import Algorithm
 from forebay.domain.policy.standing import storage_class_of
@@ -23,6 +18,7 @@ from forebay_cli.localcloud.emulator import CLOCK_FILE
 from forebay_cli.localcloud.moved_clock import MovedClock
 from tests.e2e.cloud import Cloud
 from tests.e2e.people import excepted
+from tests.e2e.samples import write_image, write_study
 
 pytestmark = pytest.mark.slow
 """What policy asks of S3 is in `test_policy`; here is the rest of what S3 does in time."""
@@ -46,34 +42,22 @@ def advanced(
 ) -> tuple[Cloud, Mapping[str, str]]:
     """A cloud two months later, and the version of each key that was put into its clinical zone."""
     folder = tmp_path_factory.mktemp("images")
-    _write_image(folder / "ct.dcm")
+    write_image(folder / "ct.dcm")
     later.forebay("upload", str(folder), "--site", SITE)
     later.settle(SITE, {"PLACED": 1})
-    retired = tmp_path_factory.mktemp("retired")
-    _write_image(retired / "ct.dcm", new=True)
+    retired = tmp_path_factory.mktemp("retired") / "ct_of_1998.dcm"
+    write_study(retired)
     # The history of a PACS that is retired goes to the archive.
     later.deployment.account.s3.put_object(
         Bucket=later.deployment.bucket(Zone.LANDING_IMAGING),
         Key=f"{RETIRED}/ct.dcm",
-        Body=(retired / "ct.dcm").read_bytes(),
+        Body=retired.read_bytes(),
         Metadata={"source-system": "pacs-migration"},
     )
     later.settle(RETIRED, {"PLACED": 1})
     versions = {key: _put(later, key) for key in GATES}
     later.forebay("local", "advance", f"{DAYS}d")
     return later, versions
-
-
-def _write_image(path: Path, *, new: bool = False) -> None:
-    """Write an image large enough that no storage class refuses it, of a new study if wanted."""
-    dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
-    if new:
-        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    dataset.Rows = dataset.Columns = 512
-    pixels = np.random.default_rng(7).integers(0, 4096, 512 * 512, dtype=np.uint16)
-    dataset.PixelData = pixels.tobytes()
-    dataset.save_as(path)
 
 
 def _put(cloud: Cloud, key: str) -> str:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -13,12 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import numpy as np
-import pydicom
 import pytest
 from botocore.exceptions import ClientError
-from pydicom.data import get_testdata_file
-from pydicom.uid import generate_uid
 
 from forebay.adapters.policy_source import compile_folder
 from forebay.domain.objects import Location, ObjectRecord
@@ -30,11 +24,11 @@ from forebay.names import ENV_POLICY_PATH, PIPELINES_SITE, Step, Zone
 from forebay_cli import stack_outputs
 from forebay_cli.home import Home
 from tests.e2e.cloud import FOREBAY, Cloud
+from tests.e2e.pages import DOCS, commands
 from tests.e2e.people import being, excepted
-from tests.e2e.samples import write_pair
+from tests.e2e.samples import write_pair, write_study
 
 SITE = "ward"
-PLACEHOLDER = re.compile(r"<([a-z]+)>")
 STUDIES = ("idle", "pinned", "held", "unwanted", "reopened")
 SAM = (
     "@HD\tVN:1.6\tSO:unsorted\n@SQ\tSN:chr1\tLN:1000\n{name}\t4\t*\t0\t0\t*\t*\t0\t0\tACGT\tFFFF\n"
@@ -70,20 +64,6 @@ def ward(later: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Ward:
     later.forebay("upload", str(folder), "--site", SITE)
     later.settle(SITE, {"PLACED": len(STUDIES) + 4})
     return Ward(later, studies, make_intermediates(later))
-
-
-def write_study(path: Path) -> str:
-    """Write an image large enough for any storage class, a study of its own; return its UID."""
-    dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
-    dataset.StudyInstanceUID = generate_uid(entropy_srcs=[path.name])
-    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[path.name, "series"])
-    uid = generate_uid(entropy_srcs=[path.name, "instance"])
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
-    dataset.Rows = dataset.Columns = 512
-    pixels = np.random.default_rng(len(path.name)).integers(0, 4096, 512 * 512, dtype=np.uint16)
-    dataset.PixelData = pixels.tobytes()
-    dataset.save_as(path)
-    return str(dataset.StudyInstanceUID)
 
 
 def make_intermediates(cloud: Cloud) -> dict[str, str]:
@@ -354,33 +334,20 @@ def test_the_commands_of_the_policy_page_run(ward: Ward, tmp_path: Path) -> None
     meant = {"study": write_study(path)}
     cloud.forebay("upload", str(path.parent), "--site", "taught")
     cloud.settle("taught", {"PLACED": 1})
-    for line in page_lines():
-        person, _, command = line.rpartition("forebay ")
-        command, _, remark = command.partition("  #")
-        arguments = shlex.split(PLACEHOLDER.sub(lambda found: meant[found[1]], command))
+    for command in commands(DOCS / "policy.md"):
+        arguments = command.arguments(meant)
         done = subprocess.run(
             [FOREBAY, *arguments, *(["--json"] if "request" in arguments else [])],
             cwd=tmp_path,
-            env=os.environ
-            | {"FOREBAY_HOME": str(cloud.home)}
-            | dict([person.strip().split("=")] if person else []),
+            env=os.environ | {"FOREBAY_HOME": str(cloud.home)} | command.environment,
             capture_output=True,
             text=True,
             check=False,
         )
-        said = f"{line}: {done.stdout[-1500:]}{done.stderr[-1500:]}"
-        assert done.returncode == (1 if remark else 0), said
+        said = f"{command.line}: {done.stdout[-1500:]}{done.stderr[-1500:]}"
+        assert done.returncode in command.exits, said
         if "request" in arguments:
             told = json.loads(done.stdout)
             name = arguments[0].removesuffix("s").replace("dispose", "disposition")
             meant[name] = told.get("exception", told)[f"{name}_id"]
     assert "1 object" in said or "genuine" in said
-
-
-def page_lines() -> list[str]:
-    """Return what the page tells its reader to type."""
-    page = Path(__file__).resolve().parents[2] / "docs" / "policy.md"
-    blocks = re.findall(
-        r"^```console\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
-    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]

@@ -2,11 +2,7 @@
 
 import json
 import os
-import re
-import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,41 +16,13 @@ from forebay.services.request_disposition import Decided, DecideDisposition, Wis
 from forebay_cli import stack_outputs
 from forebay_cli.disposing import DispositionOffice
 from tests.e2e.cloud import FOREBAY, Cloud
+from tests.e2e.pages import DOCS, commands
 from tests.e2e.samples import write_instances, write_pair
 from tests.e2e.trouble import impatient
 
-RUNBOOKS = Path(__file__).resolve().parents[2] / "docs" / "runbooks"
-PAGES = sorted(path for path in RUNBOOKS.glob("*.md") if path.name != "README.md")
+PAGES = sorted(path for path in (DOCS / "runbooks").glob("*.md") if path.name != "README.md")
 SITE = "runbooks"
 CONFLICTS = ("conflict", "other-conflict", "third-conflict")
-
-_BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_PLACEHOLDER = re.compile(r"<([a-z][a-z -]*)>")
-_EXITS = re.compile(r"\s+#\s*(\d(?:(?:,| or) \d)*)\b.*$")
-
-
-@dataclass(frozen=True)
-class Command:
-    """A line of a page, and the exit codes that the page allows: 0 unless it says others."""
-
-    line: str
-    exits: frozenset[int]
-
-    def arguments(self, meant: Mapping[str, str]) -> list[str]:
-        said = _PLACEHOLDER.sub(lambda found: meant[found[1].replace(" ", "-")], self.line)
-        program, *arguments = shlex.split(said)
-        assert program == "forebay", self.line
-        return arguments
-
-
-def commands(page: Path) -> Iterator[Command]:
-    """Yield what a page tells its reader to type, in its order."""
-    for block in _BLOCK.findall(page.read_text("utf-8")):
-        for line in block.splitlines():
-            if line.startswith("$ forebay"):
-                exits = _EXITS.search(line)
-                codes = re.findall(r"\d", exits[1]) if exits else ["0"]
-                yield Command(_EXITS.sub("", line)[2:], frozenset(map(int, codes)))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +76,7 @@ def test_the_commands_of_a_page_run(
         done = subprocess.run(
             [FOREBAY, *command.arguments(meant)],
             cwd=tmp_path,
-            env=os.environ | {"FOREBAY_HOME": str(cloud.home)},
+            env=os.environ | {"FOREBAY_HOME": str(cloud.home)} | command.environment,
             capture_output=True,
             text=True,
             check=False,

@@ -131,6 +131,7 @@ def test_after_a_pin_the_coldest_of_what_is_due_is_announced() -> None:
 def test_a_reopened_study_becomes_hot_again_and_cools_again() -> None:
     read = on(100, ARCHIVED, storage_class=GLACIER, last_access=day(100))
     assert (read.action, read.target, read.to) == (Action.WARM, STANDARD, STANDARD)
+    assert read.evaluate_at == day(100) + timedelta(hours=1), "somebody waits for the restore"
     warmed = decide(ARCHIVED, facts(placed_at=day(100)), (), day(100))
     assert (warmed.action, warmed.at, warmed.to) == (Action.MOVE, day(130), GLACIER)
 

@@ -16,9 +16,8 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay.adapters import keys
-from forebay.adapters.exceptions import batch_items
 from forebay.adapters.items import from_item, item_key, value
-from forebay.adapters.queries import Query, query_items
+from forebay.adapters.queries import Query, batch_items, query_items
 from forebay.domain.policy.access import REOPENED_AFTER, Access, AccessDay, Reopened
 from forebay.domain.policy.exceptions import Scope, ScopeKind
 from forebay.errors import Trouble

@@ -3,23 +3,19 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from forebay.adapters import keys
 from forebay.adapters.items import from_item, item_key, object_record, pipeline_run
-from forebay.adapters.queries import Query, query_items
+from forebay.adapters.queries import Query, batch_items, query_items
 from forebay.domain.objects import Location, ObjectRecord, place_id
 from forebay.domain.runs import PipelineRun, RunState
 from forebay.domain.states import State
-from forebay.errors import Trouble
 from forebay.events import utc_moment, utc_text
 from forebay.names import INDEX_BY_GROUP, INDEX_BY_STATE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-BATCH_GET_ITEMS: Final = 100
-BATCH_GET_ATTEMPTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +135,8 @@ class CatalogReader:
 
     def records(self, object_ids: Collection[str]) -> dict[str, ObjectRecord]:
         """Return the records that exist among the ids, read consistently."""
-        items = self._batch(keys.object_key(object_id) for object_id in object_ids)
+        wanted = map(keys.object_key, object_ids)
+        items = batch_items(self.client, self.table, wanted)
         return {item["object_id"]["S"]: object_record(item) for item in items}
 
     def objects_of_copies(self, copies: Collection[Location]) -> dict[Location, str]:
@@ -147,7 +144,7 @@ class CatalogReader:
         places = {keys.copy_key(copy): copy for copy in copies}
         return {
             places[item["pk"]["S"], item["sk"]["S"]]: item["object_id"]["S"]
-            for item in self._batch(places)
+            for item in batch_items(self.client, self.table, places)
         }
 
     def objects_at(self, bucket: str, key: str) -> list[str]:
@@ -265,20 +262,6 @@ class CatalogReader:
         self, query: Query, *, limit: int | None = None, table: str = ""
     ) -> Iterator[Mapping[str, Any]]:
         return query_items(self.client, query.arguments(table or self.table), limit=limit)
-
-    def _batch(self, wanted: Iterable[keys.Key]) -> Iterator[Mapping[str, Any]]:
-        left: list[Any] = [item_key(key) for key in wanted]
-        held_back = 0
-        while left:
-            batch, left = left[:BATCH_GET_ITEMS], left[BATCH_GET_ITEMS:]
-            request: Any = {self.table: {"Keys": batch, "ConsistentRead": True}}
-            answer: Any = self.client.batch_get_item(RequestItems=request)
-            found = answer["Responses"].get(self.table, [])
-            yield from found
-            left += answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
-            held_back = 0 if found else held_back + bool(left)
-            if held_back > BATCH_GET_ATTEMPTS:
-                raise Trouble("DynamoDB left items of the catalog unread")
 
     def _count(self, query: Query) -> int:
         arguments = query.arguments(self.table) | {"Select": "COUNT"}

@@ -17,7 +17,6 @@ from botocore.exceptions import ClientError
 
 from forebay.adapters import keys
 from forebay.adapters.catalog import record_update
-from forebay.adapters.exceptions import batch_items
 from forebay.adapters.items import (
     OBJECT_ENTITY,
     Item,
@@ -27,7 +26,8 @@ from forebay.adapters.items import (
     to_item,
     value,
 )
-from forebay.adapters.queries import Query, query_items
+from forebay.adapters.queries import Query, batch_items, query_items
+from forebay.adapters.refusals import NOT_APPLIED, codes_of
 from forebay.domain.objects import Location
 from forebay.domain.policy.disposition import Disposition, Entry, Stage
 from forebay.domain.policy.exceptions import PolicyException, Scope, ScopeKind
@@ -39,12 +39,6 @@ from forebay.services.ports import Erasure
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_NOT_APPLIED: Final = frozenset(
-    {
-        *("ConditionalCheckFailed", "ConditionalCheckFailedException"),
-        *("TransactionConflict", "TransactionConflictException"),
-    }
-)
 _NEW: Final = "attribute_not_exists(pk)"
 
 
@@ -139,7 +133,7 @@ class DynamoDispositions:
         try:
             self.client.transact_write_items(TransactItems=parts)
         except ClientError as exc:
-            if _codes(exc) & _NOT_APPLIED:
+            if codes_of(exc) & NOT_APPLIED:
                 raise StaleRecordError(
                     f"object {erasure.before.object_id} or what is said of it moved meanwhile"
                 ) from exc
@@ -177,7 +171,7 @@ class DynamoDispositions:
                 ExpressionAttributeValues={":token": value(token)},
             )
         except ClientError as exc:
-            if not _codes(exc) & _NOT_APPLIED:
+            if not codes_of(exc) & NOT_APPLIED:
                 raise
 
     def _is_executing(self, disposition_id: str) -> dict[str, Any]:
@@ -219,7 +213,7 @@ class DynamoDispositions:
                 TableName=self.table, Item=item, ConditionExpression=condition, **more
             )
         except ClientError as exc:
-            if _codes(exc) & _NOT_APPLIED:
+            if codes_of(exc) & NOT_APPLIED:
                 raise StaleRecordError("the disposition moved on meanwhile") from exc
             raise
 
@@ -310,10 +304,3 @@ def _disposition(asked: Mapping[str, Any], decided: Mapping[str, Any]) -> Dispos
 
 def _place(location: Location) -> dict[str, str]:
     return {"bucket": location.bucket, "key": location.key, "version_id": location.version_id}
-
-
-def _codes(exc: ClientError) -> set[str]:
-    """Return what a request was refused for; of a transaction, every part's reason."""
-    reasons = exc.response.get("CancellationReasons", [])
-    codes = {reason.get("Code", "") for reason in reasons}
-    return codes | {exc.response.get("Error", {}).get("Code", "")}

@@ -12,7 +12,7 @@ item has no effect, whatever its own item says. Who may write the one may not wr
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +21,8 @@ from botocore.exceptions import ClientError
 
 from forebay.adapters import keys
 from forebay.adapters.items import Item, from_item, item_key, to_item, value
-from forebay.adapters.queries import Query, query_items
+from forebay.adapters.queries import Query, batch_items, query_items
+from forebay.adapters.refusals import NOT_APPLIED, codes_of
 from forebay.domain.policy.exceptions import (
     ExceptionKind,
     PolicyException,
@@ -30,7 +31,7 @@ from forebay.domain.policy.exceptions import (
     Status,
 )
 from forebay.domain.policy.standing import Context
-from forebay.errors import StaleRecordError, Trouble
+from forebay.errors import StaleRecordError
 from forebay.events import utc_moment, utc_text
 from forebay.names import INDEX_BY_ACTION, INDEX_BY_DUE, INDEX_BY_GROUP, SCHEMA_VERSION
 
@@ -38,16 +39,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
-BATCH_GET_ITEMS: Final = 100
-BATCH_GET_ATTEMPTS: Final = 8
 LEDGER_EXCEPTIONS: Final = "exceptions/"
 _LEDGER_KEY: Final = re.compile(r"exceptions/(?P<id>[A-Za-z0-9-]+)/(?P<version>[0-9]{10})\.json")
-_NOT_APPLIED: Final = frozenset(
-    {
-        *("ConditionalCheckFailed", "ConditionalCheckFailedException"),
-        *("TransactionConflict", "TransactionConflictException"),
-    }
-)
 _TAKEN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _RESERVED: Final = {"#exceptions": "exceptions"}
 """DynamoDB keeps the word for itself."""
@@ -129,7 +122,7 @@ class DynamoExceptions:
                 ExpressionAttributeValues={":version": value(exception.version)},
             )
         except ClientError as exc:
-            if not _codes(exc) & _NOT_APPLIED:
+            if not codes_of(exc) & NOT_APPLIED:
                 raise
 
     def _write(self, put: Mapping[str, Any], after: PolicyException) -> None:
@@ -142,7 +135,7 @@ class DynamoExceptions:
             parts: Any = [{"Put": put}, {"Update": self._standing(after)}]
             self.client.transact_write_items(TransactItems=parts)
         except ClientError as exc:
-            if _codes(exc) & _NOT_APPLIED:
+            if codes_of(exc) & NOT_APPLIED:
                 raise StaleRecordError(f"exception {after.exception_id} moved meanwhile") from exc
             raise
 
@@ -259,7 +252,7 @@ class S3ExceptionHistory:
                 IfNoneMatch="*",
             )
         except ClientError as exc:
-            if _codes(exc) & _TAKEN:
+            if codes_of(exc) & _TAKEN:
                 return False
             raise
         return True
@@ -354,30 +347,6 @@ def exception_of(data: Mapping[str, Any]) -> PolicyException:
     )
 
 
-def batch_items(
-    client: "DynamoDBClient", table: str, wanted: Iterable[keys.Key]
-) -> Iterator[Mapping[str, Any]]:
-    """Yield the items that exist among the keys, each once, read consistently.
-
-    Raises:
-        Trouble: DynamoDB kept holding items back.
-    """
-    left: list[Any] = [item_key(key) for key in dict.fromkeys(wanted)]
-    held_back = 0
-    while left:
-        batch, left = left[:BATCH_GET_ITEMS], left[BATCH_GET_ITEMS:]
-        answer: Any = client.batch_get_item(
-            RequestItems={table: {"Keys": batch, "ConsistentRead": True}}
-        )
-        found = answer["Responses"].get(table, [])
-        yield from found
-        unread = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
-        left += unread
-        held_back = held_back + 1 if unread and not found else 0
-        if held_back > BATCH_GET_ATTEMPTS:
-            raise Trouble("DynamoDB left items of the catalog unread")
-
-
 def _ledger_key(exception_id: str, version: int) -> str:
     return f"{LEDGER_EXCEPTIONS}{exception_id}/{version:010d}.json"
 
@@ -388,10 +357,3 @@ def _text(at: datetime | None) -> str:
 
 def _moment(text: str | None) -> datetime | None:
     return utc_moment(text) if text else None
-
-
-def _codes(exc: ClientError) -> set[str]:
-    """Return what a request was refused for; of a transaction, every part's reason."""
-    reasons = exc.response.get("CancellationReasons", [])
-    codes = {reason.get("Code", "") for reason in reasons}
-    return codes | {exc.response.get("Error", {}).get("Code", "")}

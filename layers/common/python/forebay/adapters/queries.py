@@ -1,14 +1,19 @@
-"""DynamoDB queries: their arguments, and their answers page by page."""
+"""DynamoDB queries and batches of keys: their arguments, and their answers page by page."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay.adapters import keys
+from forebay.adapters.items import item_key
+from forebay.errors import Trouble
 from forebay.names import INDEX_BY_ACTION, INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+BATCH_GET_ITEMS: Final = 100
+BATCH_GET_ATTEMPTS: Final = 8
 _STEMS: Final = {
     INDEX_BY_STATE: "state",
     INDEX_BY_GROUP: "group",
@@ -71,3 +76,27 @@ def query_items(
         if not answer.get("LastEvaluatedKey") or (left is not None and left <= 0):
             return
         wanted["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def batch_items(
+    client: "DynamoDBClient", table: str, wanted: Iterable[keys.Key]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the items that exist among the keys, each once, read consistently.
+
+    Raises:
+        Trouble: DynamoDB kept holding items back.
+    """
+    left: list[Any] = [item_key(key) for key in dict.fromkeys(wanted)]
+    held_back = 0
+    while left:
+        batch, left = left[:BATCH_GET_ITEMS], left[BATCH_GET_ITEMS:]
+        answer: Any = client.batch_get_item(
+            RequestItems={table: {"Keys": batch, "ConsistentRead": True}}
+        )
+        found = answer["Responses"].get(table, [])
+        yield from found
+        unread = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
+        left += unread
+        held_back = held_back + 1 if unread and not found else 0
+        if held_back > BATCH_GET_ATTEMPTS:
+            raise Trouble("DynamoDB left items of the catalog unread")

@@ -281,10 +281,14 @@ def _decoded(text: str) -> bytes | None:
         return None
 
 
+def is_missing(exc: ClientError) -> bool:
+    """Tell whether S3's answer means that there is no such version."""
+    return exc.response.get("Error", {}).get("Code", "") in _MISSING
+
+
 def missing_or(exc: ClientError, location: Location) -> Exception:
     """Return ObjectMissingError where that is what S3's answer means, the answer otherwise."""
-    code = exc.response.get("Error", {}).get("Code", "")
-    if code in _MISSING:
+    if is_missing(exc):
         return ObjectMissingError(
             f"an object version in {location.bucket} that the catalog names is not in storage"
         )

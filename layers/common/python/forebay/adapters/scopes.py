@@ -7,9 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay.adapters import keys
-from forebay.adapters.exceptions import batch_items
 from forebay.adapters.items import OBJECT_ENTITY, object_record
-from forebay.adapters.queries import Query, query_items
+from forebay.adapters.queries import Query, batch_items, query_items
 from forebay.domain.policy.exceptions import Scope, ScopeKind
 from forebay.domain.policy.standing import scopes_of
 from forebay.names import INDEX_BY_GROUP

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
+from forebay.adapters.refusals import codes_of
+from forebay.adapters.s3 import is_missing
 from forebay.domain.objects import Location
 from forebay.services.place_object import OBJECT_ID_METADATA
 from forebay.services.ports import KeptVersion
@@ -13,7 +15,6 @@ from forebay.services.ports import KeptVersion
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound", "405"})
 _DENIED: Final = frozenset({"AccessDenied", "403"})
 _NO_VERSION: Final = "null"
 """What S3 calls the version of an object that was written while its bucket had no versions."""
@@ -30,7 +31,7 @@ class S3KeptVersions:
         try:
             answer = self.client.head_object(**_address(location))
         except ClientError as exc:
-            if _code(exc) in _MISSING:
+            if is_missing(exc):
                 return None
             raise
         return KeptVersion(
@@ -71,9 +72,9 @@ class S3Shredder:
         try:
             self.client.delete_object(**_address(location))
         except ClientError as exc:
-            if _code(exc) in _MISSING:
+            if is_missing(exc):
                 return ""
-            if _code(exc) in _DENIED:
+            if codes_of(exc) & _DENIED:
                 return self._denied(location)
             raise
         return ""
@@ -93,7 +94,3 @@ def _address(location: Location) -> dict[str, Any]:
     # Always a version: without one S3 would only hide what there is behind a delete marker.
     version = location.version_id or _NO_VERSION
     return {"Bucket": location.bucket, "Key": location.key, "VersionId": version}
-
-
-def _code(exc: ClientError) -> str:
-    return exc.response.get("Error", {}).get("Code", "")

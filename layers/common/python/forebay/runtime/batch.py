@@ -7,8 +7,7 @@ from functools import cache
 from traceback import format_tb
 from typing import Any
 
-from aws_lambda_powertools import Logger, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import (
     BatchProcessor,
     EventType,
@@ -26,7 +25,8 @@ from forebay.adapters.items import (
 from forebay.domain.dead_letters import DeadMessage, Failure, normalised, step_of_queue
 from forebay.errors import ForebayError, MessageError, StaleRecordError
 from forebay.events import ObjectChanged, read_json
-from forebay.names import METRICS_NAMESPACE, REDRIVEN, Step
+from forebay.names import REDRIVEN, Step
+from forebay.runtime.metrics import put_metric
 from forebay.runtime.wiring import wiring
 from forebay.services.leasing import Delivery
 from forebay.services.ports import RecordedChange, RecordedRun
@@ -138,27 +138,13 @@ def read_stream(event: Mapping[str, Any]) -> list[StreamChange]:
 
 def count_dead_letters(step: Step, amount: int) -> None:
     """Write how many messages a step gave up on, as the metric its alarm watches."""
-    with single_metric(
-        name="DeadLetters",
-        unit=MetricUnit.Count,
-        value=amount,
-        namespace=METRICS_NAMESPACE,
-        default_dimensions={"step": step.value},
-    ):
-        pass
+    put_metric("DeadLetters", amount, step=step.value)
 
 
 def count_outcomes(step: Step, outcomes: Mapping[str, int]) -> None:
     """Write one metric per outcome of a batch, by step and outcome."""
     for outcome, amount in outcomes.items():
-        with single_metric(
-            name="Outcomes",
-            unit=MetricUnit.Count,
-            value=amount,
-            namespace=METRICS_NAMESPACE,
-            default_dimensions={"step": step.value},
-        ) as metric:
-            metric.add_dimension("outcome", outcome)
+        put_metric("Outcomes", amount, step=step.value, outcome=outcome)
 
 
 def _observed(step: Step, work: Work, outcomes: Counter[str]) -> Callable[[SQSRecord], None]:

@@ -3,16 +3,16 @@
 from collections import Counter
 from typing import Any, Final
 
-from aws_lambda_powertools import Logger, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 
 from forebay.domain.policy.decision import Violation
 from forebay.domain.policy.pricing import rounded
-from forebay.names import METRICS_NAMESPACE, Step
+from forebay.names import Step
+from forebay.runtime.metrics import COUNT, MetricUnit, put_metric
 from forebay.services.count_stored import Census
 from forebay.services.evaluate_policy import Evaluated, Evaluations, Outcome, answers
 
-_STEP: Final = {"step": Step.EVALUATE_POLICY.value}
+_STEP: Final = Step.EVALUATE_POLICY.value
 _CHANGED: Final = (Outcome.CHANGED, Outcome.WARMED, Outcome.RESTORING)
 
 
@@ -29,8 +29,8 @@ def report_evaluations(done: Evaluations) -> dict[str, Any]:
         "EvaluationFailures": len(done.failures),
     }
     for name, amount in counts.items():
-        _metric(name, amount, _STEP)
-    _metric("OldestDueSeconds", int(done.late_seconds), _STEP, MetricUnit.Seconds)
+        put_metric(name, amount, step=_STEP)
+    put_metric("OldestDueSeconds", int(done.late_seconds), unit=MetricUnit.Seconds, step=_STEP)
     _tell_changes(done)
     if done.failures:
         raise ExceptionGroup(
@@ -50,19 +50,20 @@ def report_census(census: Census) -> dict[str, Any]:
     """Write how much lies where, and how it grows; return the sums."""
     for heap, amount in census.heaps.items():
         place = {"class": heap.object_class, "tier": heap.storage_class.value}
-        _metric("StoredObjects", amount.objects, place)
-        _metric("StoredBytes", amount.size_bytes, place, MetricUnit.Bytes)
+        put_metric("StoredObjects", amount.objects, unit=COUNT, **place)
+        put_metric("StoredBytes", amount.size_bytes, unit=MetricUnit.Bytes, **place)
         if amount.monthly:
             # Of what lies there now, at list prices, in the currency of the price table.
-            _metric("ProjectedMonthlyCost", float(rounded(amount.monthly, 4)), place)
+            monthly = float(rounded(amount.monthly, 4))
+            put_metric("ProjectedMonthlyCost", monthly, unit=COUNT, **place)
     sums = {
         "GrownObjects": census.grown.objects,
         "GrownBytes": census.grown.size_bytes,
         "IncompleteCensus": int(not census.is_complete),
     }
     for name, total in sums.items():
-        unit = MetricUnit.Bytes if name.endswith("Bytes") else MetricUnit.Count
-        _metric(name, total, _STEP, unit)
+        unit = MetricUnit.Bytes if name.endswith("Bytes") else COUNT
+        put_metric(name, total, unit=unit, step=_STEP)
     return {
         "objects": sum(amount.objects for amount in census.heaps.values()),
         "bytes": sum(amount.size_bytes for amount in census.heaps.values()),
@@ -75,10 +76,10 @@ def _tell_changes(done: Evaluations) -> None:
         violation for each in done.results if each.after for violation in each.after.violations
     )
     for violation in Violation:
-        _metric("Violations", kinds[violation], {"kind": violation.value})
+        put_metric("Violations", kinds[violation], kind=violation.value)
     moves = Counter(move for each in done.results if (move := _transition(each)))
     for (left, entered), times in moves.items():
-        _metric("Transitions", times, {"from": left, "to": entered})
+        put_metric("Transitions", times, unit=COUNT, **{"from": left, "to": entered})
     logger = Logger(service=Step.EVALUATE_POLICY.value)
     for each in done.results:
         if each.after and each.after.violations:
@@ -93,16 +94,3 @@ def _transition(each: Evaluated) -> tuple[str, str] | None:
     if each.before is None or each.after is None or each.before.target is each.after.target:
         return None
     return each.before.target.value, each.after.target.value
-
-
-def _metric(
-    name: str, amount: float, dimensions: dict[str, str], unit: MetricUnit = MetricUnit.Count
-) -> None:
-    with single_metric(
-        name=name,
-        unit=unit,
-        value=amount,
-        namespace=METRICS_NAMESPACE,
-        default_dimensions=dimensions,
-    ):
-        pass

@@ -3,10 +3,10 @@
 from itertools import islice
 from typing import Final
 
-from aws_lambda_powertools import Logger, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 
-from forebay.names import METRICS_NAMESPACE, Step
+from forebay.names import Step
+from forebay.runtime.metrics import put_metric
 from forebay.services.learn_access import Learned
 
 _TOLD_LINES: Final = 20
@@ -32,14 +32,7 @@ def report_learned(learned: Learned) -> str:
         ("Accesses", learned.counted if learned.is_news else 0),
         ("BadLines", len(learned.bad_lines)),
     ):
-        with single_metric(
-            name=name,
-            unit=MetricUnit.Count,
-            value=amount,
-            namespace=METRICS_NAMESPACE,
-            default_dimensions={"step": Step.LEARN_ACCESS.value},
-        ):
-            pass
+        put_metric(name, amount, step=Step.LEARN_ACCESS.value)
     if not learned.counted:
         return "nothing to learn"
     return "learned" if learned.is_news else "learned before"

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from aws_lambda_powertools import Logger, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 
-from forebay.names import METRICS_NAMESPACE, Step
+from forebay.names import Step
+from forebay.runtime.metrics import COUNT, MetricUnit, put_metric
 from forebay.services.recheck_objects import DIFFERENCES, Outcome, Rechecks
 
 _QUIET: Final = frozenset({Outcome.EQUAL, Outcome.MOVED, Outcome.TOO_LARGE})
@@ -26,14 +26,8 @@ def report_rechecks(done: Rechecks) -> dict[str, int]:
         "RecheckFailures": len(done.failures),
     }
     for name, amount in counts.items():
-        with single_metric(
-            name=name,
-            unit=MetricUnit.Bytes if name.endswith("Bytes") else MetricUnit.Count,
-            value=amount,
-            namespace=METRICS_NAMESPACE,
-            default_dimensions={"step": Step.RECHECK_OBJECTS.value},
-        ):
-            pass
+        unit = MetricUnit.Bytes if name.endswith("Bytes") else COUNT
+        put_metric(name, amount, unit=unit, step=Step.RECHECK_OBJECTS.value)
     _log(done)
     if done.failures:
         raise ExceptionGroup(

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from aws_lambda_powertools import Logger, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 
 from forebay.domain.reconciliation import Report
-from forebay.names import METRICS_NAMESPACE, Step
+from forebay.names import Step
+from forebay.runtime.metrics import put_metric
 
 SPARE_SHARE: Final = 0.15
 """What is left of an invocation for confirming suspects and writing the report."""
@@ -23,14 +23,7 @@ def report_differences(report: Report) -> dict[str, Any]:
     """Write the metrics and one log line of a comparison; return the handler's answer."""
     counts = {kind.value: count for kind, count in sorted(report.counts.items())}
     for kind, count in {"all": sum(counts.values()), **counts}.items():
-        with single_metric(
-            name="Differences",
-            unit=MetricUnit.Count,
-            value=count,
-            namespace=METRICS_NAMESPACE,
-            default_dimensions={"kind": kind},
-        ):
-            pass
+        put_metric("Differences", count, kind=kind)
     answer = _answer(report, counts)
     Logger(service=Step.RECONCILE_STORAGE.value).info("compared", **answer)
     return answer

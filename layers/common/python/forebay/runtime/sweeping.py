@@ -1,10 +1,10 @@
 """What a sweep leaves behind: metrics of what it did, and of what waits for a person."""
 
-from aws_lambda_powertools import Logger, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 
-from forebay.names import METRICS_NAMESPACE, Step
+from forebay.names import Step
 from forebay.runtime.batch import count_outcomes
+from forebay.runtime.metrics import put_metric
 from forebay.services.sweep_deadlines import Sweep
 
 
@@ -15,14 +15,7 @@ def report_sweep(sweep: Sweep) -> dict[str, int]:
     """
     count_outcomes(Step.SWEEP_DEADLINES, sweep.outcomes)
     for (state, owner), amount in sweep.overdue.items():
-        with single_metric(
-            name="Overdue",
-            unit=MetricUnit.Count,
-            value=amount,
-            namespace=METRICS_NAMESPACE,
-            default_dimensions={"state": state},
-        ) as metric:
-            metric.add_dimension("owner", owner.value)
+        put_metric("Overdue", amount, state=state, owner=owner.value)
     overdue = sum(sweep.overdue.values())
     logger = Logger(service=Step.SWEEP_DEADLINES.value)
     for subject_id, failure in sweep.failures:

@@ -22,12 +22,13 @@ from forebay.events import utc_text
 from forebay.names import HOLD_LEGAL, Tag, Zone
 from forebay.services.judging import GATES, Judge, is_held, tags_for
 from forebay.services.place_object import (
-    OBJECT_ID_METADATA,
     REFUSED,
     SUPERSEDED,
     VERIFIED,
     copy_checksum,
+    is_copy_of,
     is_equal,
+    source_of,
 )
 from forebay.services.ports import (
     Change,
@@ -453,13 +454,7 @@ class EvaluatePolicy:
             return earlier
         if record.policy and record.policy.replicate:
             tags |= {Tag.REPLICATE.value: tags_for(record, record.policy)[Tag.REPLICATE]}
-        source = StoredObject(
-            location=place,
-            size_bytes=record.size_bytes,
-            digests=record.evidence,
-            composite=record.composite_checksum,
-            metadata={OBJECT_ID_METADATA: record.object_id},
-        )
+        source = source_of(record, place)
         copy = self.vault.warm(source, checksum=copy_checksum(record), tags=tags)
         if not is_equal(record, copy):
             self.store.add_tags(copy.location, {Tag.VERDICT: REFUSED})
@@ -472,8 +467,7 @@ class EvaluatePolicy:
     def _earlier_copy(self, record: ObjectRecord, place: Location) -> StoredObject | None:
         latest = self.store.head(replace(place, version_id=""))
         is_another = latest.location != place
-        is_mine = latest.metadata.get(OBJECT_ID_METADATA) == record.object_id
-        if not (is_another and is_mine and is_equal(record, latest)):
+        if not (is_another and is_copy_of(record, latest) and is_equal(record, latest)):
             return None
         shelf = self.vault.storage_class(latest.location)
         return latest if shelf.storage_class is StorageClass.STANDARD else None

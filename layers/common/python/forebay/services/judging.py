@@ -15,10 +15,9 @@ from forebay.domain.policy.exceptions import Scope
 from forebay.domain.policy.standing import Context, access_scope, facts_for, scopes_of
 from forebay.domain.runs import ENDED, PipelineRun, RunState
 from forebay.errors import PolicyError
-from forebay.names import HOLD_LEGAL, Tag
+from forebay.names import HOLD_LEGAL, REPLICATE_YES, Tag
 from forebay.services.ports import Catalog, Classifier, PolicyBook
 
-REPLICATED: Final = "yes"
 GATES: Final = (Tag.TIERING, Tag.REMOVAL)
 """Tags that lifecycle rules ask for: `none` is closed, and so is none at all."""
 
@@ -101,7 +100,7 @@ def tags_for(record: ObjectRecord, decision: PolicyDecision) -> dict[str, str]:
         Tag.RETENTION.value: record.retention_class,
         Tag.TIERING.value: decision.tiering,
         Tag.REMOVAL.value: decision.removal,
-        Tag.REPLICATE.value: REPLICATED if decision.replicate else NONE,
+        Tag.REPLICATE.value: REPLICATE_YES if decision.replicate else NONE,
     }
     return tags | ({Tag.HOLD.value: HOLD_LEGAL} if is_held(decision) else {})
 

@@ -295,7 +295,9 @@ class PlaceObject:
     ) -> StoredObject:
         if redelivered and (earlier := self._earlier_copy(record, target)):
             return earlier
-        copy = self.store.copy(_source(record), target, checksum=copy_checksum(record), tags=tags)
+        copy = self.store.copy(
+            source_of(record, record.kept_at), target, checksum=copy_checksum(record), tags=tags
+        )
         if not is_equal(record, copy):
             # Until the next try it is the latest under its key.
             self.store.add_tags(copy.location, {Tag.VERDICT: REFUSED})
@@ -311,24 +313,12 @@ class PlaceObject:
             stored = self.store.head(target)
         except ObjectMissingError:
             return None
-        mine = stored.metadata.get(OBJECT_ID_METADATA) == record.object_id
-        return stored if mine and is_equal(record, stored) else None
+        return stored if is_copy_of(record, stored) and is_equal(record, stored) else None
 
 
 OBJECT_ID_METADATA: Final = "forebay-object-id"
 _SETTLED: Final = frozenset({State.PLACED, State.QUARANTINED, State.CONFLICT})
 _HAS_NO_COPY: Final = frozenset({State.VERIFIED, State.QUARANTINED, State.CONFLICT})
-
-
-def _source(record: ObjectRecord) -> StoredObject:
-    # The sender's own metadata stays behind: it may say anything about anybody.
-    return StoredObject(
-        location=record.kept_at,
-        size_bytes=record.size_bytes,
-        digests=record.evidence,
-        composite=record.composite_checksum,
-        metadata={OBJECT_ID_METADATA: record.object_id},
-    )
 
 
 def _reason(record: ObjectRecord) -> dict[str, str]:
@@ -347,6 +337,23 @@ def copy_checksum(record: ObjectRecord) -> Algorithm | None:
     if record.size_bytes <= SINGLE_COPY_MAX_BYTES:
         order.insert(0, Algorithm.SHA256)
     return next((algorithm for algorithm in order if algorithm in known), None)
+
+
+def source_of(record: ObjectRecord, at: Location) -> StoredObject:
+    """Return an object's bytes at a place as the source of a copy that names the object."""
+    # The sender's own metadata stays behind: it may say anything about anybody.
+    return StoredObject(
+        location=at,
+        size_bytes=record.size_bytes,
+        digests=record.evidence,
+        composite=record.composite_checksum,
+        metadata={OBJECT_ID_METADATA: record.object_id},
+    )
+
+
+def is_copy_of(record: ObjectRecord, stored: StoredObject) -> bool:
+    """Tell whether a version names the object as its own; whether its bytes are is `is_equal`'s."""
+    return stored.metadata.get(OBJECT_ID_METADATA) == record.object_id
 
 
 def is_equal(record: ObjectRecord, copy: StoredObject) -> bool:

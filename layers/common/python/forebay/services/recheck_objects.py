@@ -24,15 +24,15 @@ from forebay.domain.rechecks import (
 )
 from forebay.domain.states import State
 from forebay.errors import CopyMismatchError, ObjectMissingError, StaleRecordError
-from forebay.names import Tag, Zone
+from forebay.names import REPLICATE_YES, Tag, Zone
 from forebay.services.inspecting import CHUNK_BYTES
-from forebay.services.judging import REPLICATED
 from forebay.services.place_object import (
-    OBJECT_ID_METADATA,
     REFUSED,
     VERIFIED,
     copy_checksum,
+    is_copy_of,
     is_equal,
+    source_of,
 )
 from forebay.services.ports import (
     Catalog,
@@ -250,13 +250,13 @@ class RecheckObjects:
     def _sources(self, record: ObjectRecord, damaged: Location) -> Iterator[tuple[str, Location]]:
         """Yield where whole bytes may be: the zone (an earlier healing), replica, landing copy."""
         latest = self._described(replace(damaged, version_id=""))
-        if latest and latest.location != damaged and _is_of(record, latest):
+        if latest and latest.location != damaged and is_copy_of(record, latest):
             yield "the zone itself", latest.location
         if archive := self.buckets.get(Zone.ARCHIVE):
             # Replication keeps version ids; a replica restored by hand has its own.
             for version_id in (damaged.version_id, ""):
                 replica = self._described(Location(archive, damaged.key, version_id))
-                if replica and _is_of(record, replica):
+                if replica and is_copy_of(record, replica):
                     yield "the replica in the archive", replica.location
         yield "the landing bucket", record.location
 
@@ -270,18 +270,12 @@ class RecheckObjects:
         }
         if record.policy and record.policy.replicate:
             # Replication asks for it when the version is made; the gates wait for their evaluation.
-            tags[Tag.REPLICATE] = REPLICATED
+            tags[Tag.REPLICATE] = REPLICATE_YES
         if (source.bucket, source.key) == (damaged.bucket, damaged.key):
             self.store.add_tags(source, tags)
             return source
         copy = self.store.copy(
-            StoredObject(
-                location=source,
-                size_bytes=record.size_bytes,
-                digests=record.evidence,
-                composite=record.composite_checksum,
-                metadata={OBJECT_ID_METADATA: record.object_id},
-            ),
+            source_of(record, source),
             replace(damaged, version_id=""),
             checksum=copy_checksum(record),
             tags=tags,
@@ -327,7 +321,3 @@ class RecheckObjects:
 def budget_per_run(bytes_per_day: int) -> int:
     """Return a run's part of a day's budget."""
     return bytes_per_day // RUNS_PER_DAY
-
-
-def _is_of(record: ObjectRecord, stored: StoredObject) -> bool:
-    return stored.metadata.get(OBJECT_ID_METADATA) == record.object_id

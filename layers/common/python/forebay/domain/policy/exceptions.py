@@ -6,7 +6,7 @@
 An exception reaches what its scope names and everything below it, never what lies beside it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -118,12 +118,3 @@ def person_of(arn: str) -> str:
     A person who signs in with two roles is one person, and may not approve what they asked for.
     """
     return arn.rsplit("/", 1)[-1]
-
-
-def inputs_of(exceptions: Iterable[PolicyException]) -> Mapping[str, str]:
-    """Return exceptions as a decision's trace names them: id → what and until when."""
-    return {
-        each.exception_id: f"{each.kind} on {each.scope}"
-        + (f" until {each.until:%Y-%m-%d}" if each.until else "")
-        for each in exceptions
-    }
