@@ -79,6 +79,14 @@ def test_object_is_found_by_id(told: Told, reader: CatalogReader) -> None:
         reader.object("nonsense")
 
 
+def test_many_ids_that_are_no_objects_are_simply_not_found(
+    told: Told, reader: CatalogReader
+) -> None:
+    record = arrived(told)
+    absent = [any_record().object_id for _ in range(1_200)]
+    assert reader.objects([*absent, record.object_id, record.object_id]) == [record, record]
+
+
 def test_versions_of_a_key_are_found_latest_first(told: Told, reader: CatalogReader) -> None:
     place = any_location()
     found = [
