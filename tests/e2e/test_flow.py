@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,39 @@ def test_reads_without_a_senders_digest_wait_for_their_sidecar(
         sidecar = path.with_name(path.name + ".md5")
         s3.put_object(Bucket=landing, Key=f"{site}/{sidecar.name}", Body=sidecar.read_bytes())
     cloud.settle(site, {"PLACED": 4})
+
+
+def test_a_bag_is_judged_by_its_manifests_and_nothing_is_fetched(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    site = "bagged"
+    write_pair(tmp_path, "BAG01", reads=100)
+    files = {f"data/{path.name}": path.read_bytes() for path in sorted(tmp_path.glob("*.gz"))}
+    files["manifest-md5.txt"] = _listed(files)
+    files["bagit.txt"] = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+    files["bag-info.txt"] = b"Bagging-Date: 2026-11-23\n"
+    files["tagmanifest-md5.txt"] = _listed(
+        {name: body for name, body in files.items() if not name.startswith("data/")}
+    )
+    files["fetch.txt"] = b"https://example.org/x 1 data/x\n"
+    for name, body in files.items():
+        cloud.deployment.account.s3.put_object(
+            Bucket=cloud.deployment.bucket(Zone.LANDING_GENOMICS),
+            Key=f"{site}/bag/{name}",
+            Body=body,
+        )
+    cloud.settle(site, {"PLACED": 6, "QUARANTINED": 1})
+    [refused] = cloud.records(site, State.QUARANTINED)
+    assert refused.finding is not None
+    assert refused.finding.code is ReasonCode.BAG_FETCH_REFUSED
+
+
+def _listed(files: Mapping[str, bytes]) -> bytes:
+    lines = (
+        f"{hashlib.md5(body, usedforsecurity=False).hexdigest()}  {name}\n"
+        for name, body in files.items()
+    )
+    return "".join(lines).encode()
 
 
 def _runs(cloud: Cloud) -> dict[str, RunState]:
