@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Iterable
 from itertools import zip_longest
 
 import pytest
@@ -183,6 +184,46 @@ def test_both_mates_one_after_the_other_are_a_warning() -> None:
     assert inspection.verdict is Verdict.WARNING
 
 
+def named(heads: Iterable[bytes]) -> bytes:
+    return b"".join(b"@%b\nA\n+\nI\n" % head for head in heads)
+
+
+FRAGMENTS = [b"A00689:69:HLYWYDSXX:2:1101:%d:1000" % number for number in range(20_000)]
+MATES = [b"%b %d:N:0:A" % (name, mate) for name in FRAGMENTS for mate in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    "heads,fraction",
+    [
+        (FRAGMENTS, 0.0),
+        (FRAGMENTS + FRAGMENTS[:1], 1 / 20_000),
+        (FRAGMENTS * 2, 1.0),
+        (MATES[::2] + MATES[1::2], 0.0),
+        (MATES[:30_000], 0.0),
+        (MATES[:10_000] + MATES[:1_000], 0.1),
+        ([name for name in FRAGMENTS for _ in range(2)], 0.0),
+        ([name for name in FRAGMENTS for _ in range(4)], 1.0),
+        ([b"%b/%d" % (name, mate) for name in FRAGMENTS[:9] for mate in (1, 2)], 0.0),
+    ],
+    ids=[
+        *("all different", "one of many", "twice", "mates in turn", "mates in pairs"),
+        *("mates again", "unmarked pairs", "unmarked pairs twice", "mates by suffix"),
+    ],
+)
+def test_names_of_more_reads_than_one_are_a_warning(heads: list[bytes], fraction: float) -> None:
+    inspection = inspect(named(heads), chunk_bytes=100_000)
+    found = accepted(inspection).extra["repeated_names_fraction"]
+    assert found == pytest.approx(fraction, abs=1e-6)
+    assert (ReasonCode.FASTQ_REPEATED_NAMES in codes(inspection)) is (fraction > 0)
+
+
+def test_repeated_names_of_large_files_are_estimated() -> None:
+    names = [b"A00689:69:HLYWYDSXX:2:1101:%d:1000" % number for number in range(300_000)]
+    found = accepted(inspect(named(names + names[:60_000])))
+    assert found.extra["repeated_names_fraction"] == pytest.approx(0.2, rel=0.05)
+    assert accepted(inspect(named(names))).extra["repeated_names_fraction"] == 0.0
+
+
 @pytest.mark.parametrize("chunk_bytes", [1, 2, 3, 17, 10_000])
 def test_crlf_file_is_accepted_and_has_the_same_content_digest(chunk_bytes: int) -> None:
     inspection = inspect(TEXT.replace(b"\n", b"\r\n"), chunk_bytes=chunk_bytes)
@@ -193,7 +234,7 @@ def test_crlf_file_is_accepted_and_has_the_same_content_digest(chunk_bytes: int)
 
 
 def test_mixed_line_ends_are_a_warning() -> None:
-    inspection = inspect(TEXT + RECORDS[0].replace(b"\n", b"\r\n"))
+    inspection = inspect(b"".join(RECORDS[1:]) + RECORDS[0].replace(b"\n", b"\r\n"))
     assert codes(inspection) == [ReasonCode.FASTQ_MALFORMED]
     assert inspection.verdict is Verdict.WARNING
 

@@ -11,6 +11,9 @@
 
 enum { LANES = 32, CYCLES = 512, ORIGINS = 64, WORD = 8 };
 
+// Of the names, a sample: a table of this many places, at most half of them taken.
+enum { PLACES = 1 << 16, SAMPLED_AT_MOST = PLACES / 2 };
+
 // So many vectors can be counted in bytes before a count could overflow, and so many reads' qualities,
 // of at most 127 each, be summed in 16 bits.
 enum { COUNTED_VECTORS = 255, STAGED_READS = 512 };
@@ -47,6 +50,10 @@ typedef struct {
     int64_t cycle_sums[CYCLES];
     int64_t least_quality, greatest_quality;
     int64_t mates_in_names, mates_in_comments;  // bit n for mate n
+    uint64_t greatest_hash;  // names whose hash is not greater are in the sample
+    int64_t sampled;
+    uint64_t sampled_hashes[PLACES];
+    uint32_t sampled_times[PLACES];  // 0 where a place is free
     // Where the names are, of this moment.
     size_t names_size;
     size_t first_mate_at, first_mate_size;
@@ -160,15 +167,75 @@ static bool has_known_origin(State *state, const uint8_t *name, size_t size) {
     return false;
 }
 
+// A hash of whole words (the last step is that of MurmurHash3); `mate` tells mates of one name apart.
+static inline uint64_t hash_of(const uint8_t *name, size_t size, int64_t mate) {
+    uint64_t hash = (uint64_t)mate;
+    for (size_t i = 0; i < size; i += WORD) {
+        uint64_t word;
+        __builtin_memcpy(&word, name + i, WORD);
+        hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        hash ^= hash >> 32;
+    }
+    hash = (hash ^ hash >> 33) * UINT64_C(0xFF51AFD7ED558CCD);
+    hash = (hash ^ hash >> 33) * UINT64_C(0xC4CEB9FE1A85EC53);
+    return hash ^ hash >> 33;
+}
+
+// Free a place of the sample; what stands behind it because the place was taken moves up.
+static void forget(State *state, size_t place) {
+    for (size_t next = (place + 1) % PLACES; state->sampled_times[next];
+         next = (next + 1) % PLACES) {
+        size_t home = state->sampled_hashes[next] % PLACES;
+        if ((next - home) % PLACES < (next - place) % PLACES) continue;
+        state->sampled_hashes[place] = state->sampled_hashes[next];
+        state->sampled_times[place] = state->sampled_times[next];
+        place = next;
+    }
+    state->sampled_times[place] = 0;
+    state->sampled--;
+}
+
+// Note a name in the sample. Which names are in it does not depend on their order: those of the
+// least hashes. When it is full, the half of the greater hashes goes.
+static void sample(State *state, uint64_t hash) {
+    if (hash > state->greatest_hash) return;
+    size_t place = hash % PLACES;
+    while (state->sampled_times[place] && state->sampled_hashes[place] != hash)
+        place = (place + 1) % PLACES;
+    if (state->sampled_times[place]) {
+        if (state->sampled_times[place] < UINT32_MAX) state->sampled_times[place]++;
+        return;
+    }
+    state->sampled_hashes[place] = hash;
+    state->sampled_times[place] = 1;
+    if (++state->sampled <= SAMPLED_AT_MOST) return;
+    state->greatest_hash /= 2;
+    for (place = 0; place < PLACES; place++)
+        while (state->sampled_times[place] && state->sampled_hashes[place] > state->greatest_hash)
+            forget(state, place);
+}
+
+// How many names of the sample came more often than `times`.
+int64_t fastq_sampled_above(const State *state, int64_t times) {
+    int64_t found = 0;
+    for (size_t place = 0; place < PLACES; place++) found += state->sampled_times[place] > times;
+    return found;
+}
+
 static inline void take_name(State *state, Line head, size_t size) {
     size_t bare = size;
+    int64_t mate = 0;
     if (size > 2 && head.at[size - 2] == '/') {
         uint8_t digit = head.at[size - 1];
-        state->mates_in_names |= mate_bit(digit);
+        mate = mate_bit(digit);
+        state->mates_in_names |= mate;
         if (digit == '1' || digit == '2') bare -= 2;
     }
-    if (size + 2 < head.size && head.at[size + 2] == ':')
-        state->mates_in_comments |= mate_bit(head.at[size + 1]);
+    if (size + 2 < head.size && head.at[size + 2] == ':') {
+        int64_t in_comment = mate_bit(head.at[size + 1]);
+        state->mates_in_comments |= in_comment;
+        mate |= in_comment;
+    }
 
     size_t padded = (bare / WORD + 1) * WORD;
     uint8_t *name = state->names + state->names_size;
@@ -182,6 +249,7 @@ static inline void take_name(State *state, Line head, size_t size) {
         state->unlike_pairs++;
     }
     state->names_size += padded;
+    sample(state, hash_of(name, padded, mate));
 }
 
 // Count letters one by one, upper and lower case alike; false when one is refused.

@@ -20,6 +20,7 @@ MAX_ORIGINS: Final = 64
 # Python would take an .so for a module of its own.
 _LIBRARY: Final = Path(__file__).with_suffix(".native")
 _WORD_BYTES: Final = 8
+_PLACES: Final = 1 << 16
 _NONE_YET: Final = 1 << 62
 
 
@@ -65,6 +66,10 @@ class _State(ctypes.Structure):
         ("greatest_quality", ctypes.c_int64),
         ("mates_in_names", ctypes.c_int64),
         ("mates_in_comments", ctypes.c_int64),
+        ("greatest_hash", ctypes.c_uint64),
+        ("sampled", ctypes.c_int64),
+        ("sampled_hashes", ctypes.c_uint64 * _PLACES),
+        ("sampled_times", ctypes.c_uint32 * _PLACES),
         ("names_size", ctypes.c_size_t),
         ("first_mate_at", ctypes.c_size_t),
         ("first_mate_size", ctypes.c_size_t),
@@ -88,7 +93,9 @@ class RecordCounter:
         # Memory that the state points to has to stay.
         self._prefixes: list[bytes] = []
         self._letter_classes = letter_classes
-        self._take = _library().fastq_take
+        library = _library()
+        self._take = library.fastq_take
+        self._sampled_above = library.fastq_sampled_above
         self.counts = _State(
             letter_classes=letter_classes,
             names=ctypes.addressof(ctypes.c_char.from_buffer(self._names)),
@@ -99,6 +106,7 @@ class RecordCounter:
             min_length=_NONE_YET,
             first_odd_read=-1,
             least_quality=_NONE_YET,
+            greatest_hash=(1 << 64) - 1,
         )
         self._counts_at = ctypes.addressof(self.counts)
 
@@ -120,6 +128,14 @@ class RecordCounter:
             counts.origins[counts.known_origins] = _Prefix(prefix, len(prefix))
             counts.known_origins += 1
 
+    def repeated_fraction(self, times: int) -> float:
+        """Return which part of the different names came more often than so many times.
+
+        Of more than 32,768 names it is estimated from half as many at least, chosen by their hash.
+        """
+        found: int = self._sampled_above(self._counts_at, times)
+        return found / self.counts.sampled if found else 0.0
+
     def names(self) -> memoryview:
         """Return the names taken since the last call, as the names digest is defined on them."""
         size, self.counts.names_size = self.counts.names_size, 0
@@ -135,6 +151,8 @@ def _library() -> Any:
             f"The FASTQ reader's C part is missing or not of this machine ({error});"
             " tools/setup builds it."
         ) from error
+    library.fastq_sampled_above.restype = ctypes.c_int64
+    library.fastq_sampled_above.argtypes = (ctypes.c_void_p, ctypes.c_int64)
     library.fastq_take.restype = ctypes.c_size_t
     library.fastq_take.argtypes = (
         *(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t),

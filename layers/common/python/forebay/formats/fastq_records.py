@@ -115,6 +115,7 @@ class FastqRecords:
             extra={
                 "line_ends": _line_ends(self._crlf_lines, lines - (not self._ends_in_newline)),
                 "name_dialects": list(names.values("dialect")),
+                "repeated_names_fraction": self._repeated_names(),
                 **_quality_extra(counts),
             },
         )
@@ -200,6 +201,14 @@ class FastqRecords:
     def _finding(self, breach: Breach) -> Finding:
         return rule_finding(breach, record_line=4 * self._counter.counts.reads + 1)
 
+    def _repeated_names(self) -> float:
+        """Return the part of names that reads share which are not mates of each other."""
+        counts = self._counter.counts
+        # Names and comments may not say which mate is which; then both count as one name.
+        tells_mates = (counts.mates_in_names | counts.mates_in_comments).bit_count() > 1
+        times = 2 if _are_pairs(counts) and not tells_mates else 1
+        return round(self._counter.repeated_fraction(times), 6)
+
     def _warnings(self, record: ReadsFile) -> list[Finding]:
         return [
             *self._content_warnings(record),
@@ -215,6 +224,8 @@ class FastqRecords:
             warnings.append(_EMPTY_READS)
         if (odd_read := self._counter.counts.first_odd_read) >= 0:
             warnings.append(rule_finding(Breach(1, ODD_LETTERS), record_line=4 * odd_read + 1))
+        if record.extra["repeated_names_fraction"]:
+            warnings.append(_repeated_names(record.extra["repeated_names_fraction"]))
         if record.extra["line_ends"] == "mixed":
             warnings.append(_MIXED_LINE_ENDS)
         return warnings
@@ -262,6 +273,17 @@ _UNKNOWN_NAMES: Final = Finding(
     owner=Owner.DATA_STEWARD,
     expected="names as instruments write them",
 )
+
+
+def _repeated_names(fraction: float) -> Finding:
+    return Finding(
+        code=ReasonCode.FASTQ_REPEATED_NAMES,
+        message="Reads share their names with others: was a part of the file written or appended"
+        " twice?",
+        owner=Owner.DATA_STEWARD,
+        expected="another name for each read, mates aside",
+        found=f"{fraction:.2%} of the names more than once",
+    )
 
 
 def _many_names(found: str) -> Finding:
