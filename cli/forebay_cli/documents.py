@@ -36,6 +36,7 @@ def object_document(record: ObjectRecord, *, identifiers: bool) -> dict[str, Any
         "retention_class": record.retention_class,
         "consent_state": record.consent_state,
         "source_system": record.source_system,
+        "cohort": record.cohort,
         "parents": list(record.parents),
         "pipeline_run_id": record.pipeline_run_id,
         "metadata": dict(record.metadata),

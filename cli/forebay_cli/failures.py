@@ -29,3 +29,9 @@ class CommandError(click.ClickException):
         click.echo(f"Error: {self.format_message()}", file=file, err=True)
         if self.hint:
             click.echo(f"  What to do: {self.hint}", file=file, err=True)
+
+
+class WrongUsage(CommandError):
+    """A command was called with something it cannot take."""
+
+    exit_code = EXIT_USAGE

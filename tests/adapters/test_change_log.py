@@ -179,6 +179,7 @@ def test_whole_record_but_the_person_can_be_read_from_its_line() -> None:
         sequencer="0A",
         composite_checksum="crc32:x-2",
         source_system="pacs",
+        cohort="RARE-1",
         digests=(any_digest(),),
         finding=any_finding(),
         warnings=(any_finding(position="byte 7"),),

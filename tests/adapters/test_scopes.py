@@ -101,10 +101,10 @@ def test_sample_and_run_are_those_of_one_site(shelf: Shelf, scopes: DynamoObject
 def test_cohort_names_whatever_is_in_it_now(
     shelf: Shelf, scopes: DynamoObjectsInScope, catalog: DynamoCatalog
 ) -> None:
-    stays, leaves = (shelf.put(kind=Kind.VARIANTS, metadata={"cohort": "RARE-1"}) for _ in range(2))
+    stays, leaves = (shelf.put(kind=Kind.VARIANTS, cohort="RARE-1") for _ in range(2))
     record = catalog.get(leaves)
     assert record
-    catalog.apply(Change(record, record.amended(NOON, metadata={"cohort": "RARE-2"})))
+    catalog.apply(Change(record, record.amended(NOON, cohort="RARE-2")))
 
     assert found(scopes, ScopeKind.COHORT, "RARE-1") == [stays]
 

@@ -317,6 +317,7 @@ def _identity(record: ObjectRecord) -> list[tuple[str, object]]:
         ("consent", record.consent_state),
         ("duplicates", record.duplicate_count or ""),
         ("source", record.source_system),
+        ("cohort", record.cohort),
         ("decided", _decided(record)),
     ]
 

@@ -19,8 +19,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from forebay.domain.naming import is_safe_name
 from forebay_cli.deployment import Deployment
-from forebay_cli.failures import EXIT_TROUBLE, CommandError
+from forebay_cli.failures import EXIT_TROUBLE, CommandError, WrongUsage
 from forebay_cli.home import Home
 from forebay_cli.output import Output, duration_text, json_option, size_text, table
 from forebay_cli.target import Target, target_options
@@ -51,6 +52,7 @@ _BATCH_CHARACTERS: Final = 128
     help="Folder under the site, such as a run or a shipment; also the name receipts are issued by"
     " (default: no folder, and a new name).",
 )
+@click.option("--cohort", default="", help="The cohort all files belong to, for exceptions.")
 @click.option("--skip-existing", is_flag=True, help="Skip files whose bytes are there already.")
 @click.option(
     "--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Parallel transfers."
@@ -63,6 +65,7 @@ def upload(  # noqa: PLR0913 - one parameter per option
     site: str,
     destination: str,
     batch: str,
+    cohort: str,
     skip_existing: bool,
     jobs: int,
     target: Target,
@@ -85,6 +88,7 @@ def upload(  # noqa: PLR0913 - one parameter per option
         check_site(site),
         folder,
         upload_batch=folder or new_batch(),
+        cohort=check_cohort(cohort),
         jobs=jobs,
         skip_existing=skip_existing,
     )
@@ -102,18 +106,28 @@ def upload(  # noqa: PLR0913 - one parameter per option
 
 
 def check_batch(batch: str) -> str:
-    """Return a batch name without outer slashes; raises CommandError when it cannot be a path."""
+    """Return a batch name without outer slashes; raises WrongUsage when it cannot be a path."""
     parts = batch.strip("/").split("/")
     is_path = not any(part in {".", ".."} for part in parts) and "" not in parts
     # It travels as a header too.
     is_header = batch.isascii() and batch.isprintable() and len(batch) <= _BATCH_CHARACTERS
     if batch.strip("/") and not (is_path and is_header):
-        raise CommandError(
+        raise WrongUsage(
             f"{batch!r} cannot be a batch.",
             "Use plain path segments, such as 2026-11-22/run7, of at most"
             f" {_BATCH_CHARACTERS} ASCII characters.",
         )
     return batch.strip("/")
+
+
+def check_cohort(cohort: str) -> str:
+    """Return a cohort's name; raises WrongUsage when it is no plain name."""
+    if cohort and not is_safe_name(cohort):
+        raise WrongUsage(
+            f"{cohort!r} is no name of a cohort.",
+            "Give up to 255 letters, digits and . _ + = @ , - such as RARE-1; no person's name.",
+        )
+    return cohort
 
 
 def new_batch() -> str:

@@ -19,7 +19,7 @@ from forebay.domain.checksum_names import sidecar_target
 from forebay.domain.integrity import Algorithm, normalise_digest
 from forebay.domain.objects import Kind
 from forebay.names import PIPELINES_SITE, Zone
-from forebay_cli.failures import CommandError
+from forebay_cli.failures import CommandError, WrongUsage
 
 SITE_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _DICOM_NAME: Final = re.compile(r"(?:\.(?:dcm|dicom|ima)|(?:^|/)DICOMDIR)$", re.IGNORECASE)
@@ -88,9 +88,9 @@ class Plan:
 
 
 def check_site(site: str) -> str:
-    """Return a site's name; raises CommandError with the rule when it cannot be one."""
+    """Return a site's name; raises WrongUsage with the rule when it cannot be one."""
     if not SITE_PATTERN.fullmatch(site) or site == PIPELINES_SITE:
-        raise CommandError(
+        raise WrongUsage(
             f"{site!r} cannot be a site.",
             "A site is 1 to 31 lower-case letters, digits and hyphens "
             f"(and not {PIPELINES_SITE!r}, which pipelines use).",

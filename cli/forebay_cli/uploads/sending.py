@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from forebay.domain.objects import Location, object_id
 from forebay.domain.receipts import UPLOAD_BATCH_METADATA
 from forebay.names import Zone
+from forebay.services.register_object import COHORT_METADATA
 from forebay_cli.aws_errors import sentence_of
 from forebay_cli.uploads.digesting import FileDigests, digest_file
 from forebay_cli.uploads.journal import OpenUpload, UploadJournal
@@ -70,6 +71,7 @@ class SendOptions:
     site: str
     batch: str = ""
     upload_batch: str = ""
+    cohort: str = ""
     jobs: int = 8
     skip_existing: bool = False
     single_put_bytes: int = SINGLE_PUT_BYTES
@@ -149,9 +151,12 @@ class Sender:
         )
 
     def _metadata(self, file: PlannedFile, digests: FileDigests) -> dict[str, str]:
-        batch = self._options.upload_batch
-        named = {UPLOAD_BATCH_METADATA: batch} if batch else {}
-        return {**file.declared, "sha256": digests.sha256, **named}
+        named = {
+            UPLOAD_BATCH_METADATA: self._options.upload_batch,
+            COHORT_METADATA: self._options.cohort,
+        }
+        said = {name: value for name, value in named.items() if value}
+        return {**file.declared, "sha256": digests.sha256, **said}
 
     def _is_stored(self, place: Location, digests: FileDigests) -> bool:
         try:

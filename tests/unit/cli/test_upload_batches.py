@@ -68,3 +68,14 @@ def test_given_batch_is_folder_and_name(seen: list[SendOptions], tmp_path: Path)
 
     [options] = seen
     assert (options.batch, options.upload_batch) == ("run7", "run7")
+
+
+def test_cohort_goes_with_every_file(seen: list[SendOptions], tmp_path: Path) -> None:
+    arguments = ["upload", str(tmp_path), "--site", "lab", "--cohort", "RARE-1"]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    [options] = seen
+    assert options.cohort == "RARE-1"
+
+    refused = CliRunner().invoke(main, [*arguments[:-1], "a/b"])
+    assert refused.exit_code == 2
+    assert "is no name of a cohort" in refused.stderr

@@ -7,6 +7,8 @@ import pytest
 from forebay.domain.findings import ReasonCode
 from forebay.domain.integrity import Algorithm, Witness
 from forebay.domain.objects import Kind
+from forebay.domain.policy.exceptions import Scope, ScopeKind
+from forebay.domain.policy.standing import scopes_of
 from forebay.domain.runs import RunState
 from forebay.domain.states import State
 from forebay.errors import MessageError, ObjectMissingError
@@ -45,6 +47,32 @@ def test_arrival_is_recorded_with_site_kind_and_what_storage_knows() -> None:
     assert record.source_system == "pacs-1"
     assert record.sequencer == event.sequencer
     assert record.digest(Algorithm.CRC64NVME) == checksum_of(Algorithm.CRC64NVME, body)
+
+
+def test_cohort_is_what_the_upload_names() -> None:
+    world = World()
+    event = world.store.upload(
+        GENOMICS, "site-a/x.vcf", b"##fileformat=VCFv4.3", metadata={"cohort": "RARE-1"}
+    )
+    world.register_object(event)
+
+    (record,) = world.catalog.records.values()
+    assert (record.cohort, record.warnings) == ("RARE-1", ())
+    assert Scope(ScopeKind.COHORT, "RARE-1") in scopes_of(record)
+
+
+@pytest.mark.parametrize("cohort", ["a/b", "../x", "Doe, John\n", "-", "x" * 256])
+def test_cohort_that_is_no_plain_name_is_left_out_and_told_without_showing_it(cohort: str) -> None:
+    world = World()
+    world.register_object(
+        world.store.upload(GENOMICS, "site-a/x.vcf", b"##", metadata={"cohort": cohort})
+    )
+
+    (record,) = world.catalog.records.values()
+    assert record.cohort == ""
+    [warning] = record.warnings
+    assert warning.position == "x-amz-meta-cohort"
+    assert cohort == "-" or cohort not in str(warning.as_dict())
 
 
 def test_registering_twice_is_registering_once() -> None:

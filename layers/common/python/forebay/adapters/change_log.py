@@ -102,6 +102,7 @@ def history_entry(change: RecordedChange) -> dict[str, Any]:
         "kind": after.kind.value,
         "size_bytes": after.size_bytes,
         "source_system": after.source_system,
+        "cohort": after.cohort,
         "location": _place(after.location),
         "placed": _place(after.placed),
         "held": _place(after.held),
@@ -171,10 +172,10 @@ def search_entries(change: RecordedChange) -> list[dict[str, Any]]:
             for parent in after.parents
         ]
     # At every change: an object may join a cohort in any state, and rebuilding tells no difference.
-    if cohort := after.metadata.get("cohort"):
+    if after.cohort:
         entries.append(
             {
-                "pk": keys.find_pk("cohort", str(cohort)),
+                "pk": keys.find_pk("cohort", after.cohort),
                 "sk": f"{NO_DATE}#{after.object_id}",
                 "entity": "cohort_member",
                 "object_id": after.object_id,

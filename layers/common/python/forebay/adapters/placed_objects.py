@@ -47,6 +47,7 @@ _OF_RECORD: Final = (
     "arrived_at",
     "size_bytes",
     "source_system",
+    "cohort",
     "object_class",
     "class_rule",
     "consent_state",

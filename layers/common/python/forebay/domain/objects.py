@@ -96,6 +96,8 @@ class ObjectRecord:
     composite_checksum: str = ""
     """S3's checksum of part checksums, as `<algorithm>:<value>`; comparable only part by part."""
     source_system: str = ""
+    cohort: str = ""
+    """The study or research group its sender counts it to; exceptions may name it."""
     digests: tuple[Digest, ...] = ()
     finding: Finding | None = None
     warnings: tuple[Finding, ...] = ()

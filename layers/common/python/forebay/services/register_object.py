@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from forebay.domain.arrivals import Arrival, marker, read_key
+from forebay.domain.findings import Finding, Owner, ReasonCode
 from forebay.domain.integrity import declared_in_metadata, merged
+from forebay.domain.naming import is_safe_name
 from forebay.domain.objects import Location, ObjectRecord, object_id
 from forebay.domain.receipts import UPLOAD_BATCH_METADATA
 from forebay.domain.removals import source_deleted, without_source
@@ -15,6 +17,7 @@ from forebay.names import Zone
 from forebay.services.ports import Catalog, Change, Clock, ObjectStore, StoredObject
 
 SOURCE_SYSTEM_METADATA = "source-system"
+COHORT_METADATA = "cohort"
 _LOST_WITH_THE_SOURCE = frozenset(
     {State.RECEIVED, State.AWAITING_DIGEST, State.QUARANTINED, State.CONFLICT}
 )
@@ -97,6 +100,7 @@ class RegisterObject:
     ) -> ObjectRecord:
         now = self.clock.now()
         declared, findings = declared_in_metadata(stored.metadata)
+        cohort, refused = _cohort_of(stored)
         skipped = marker(arrival.kind, key, stored.size_bytes)
         return ObjectRecord(
             object_id=object_id(stored.location, stored.etag),
@@ -112,9 +116,10 @@ class RegisterObject:
             sequencer=sequencer,
             composite_checksum=stored.composite,
             source_system=stored.metadata.get(SOURCE_SYSTEM_METADATA, ""),
+            cohort=cohort,
             upload_batch=stored.metadata.get(UPLOAD_BATCH_METADATA, ""),
             digests=merged(stored.digests, declared),
-            warnings=findings,
+            warnings=(*findings, *refused),
             parents=self._parents(arrival.pipeline_run_id),
             pipeline_run_id=arrival.pipeline_run_id,
             metadata={"marker": skipped.value} if skipped else {},
@@ -165,3 +170,20 @@ def _is_gone(event: ObjectCreated, found: Sequence[StoredObject]) -> bool:
     if not found:
         return True
     return bool(overwritten and event.etag) and all(s.etag != event.etag for s in overwritten)
+
+
+def _cohort_of(stored: StoredObject) -> tuple[str, tuple[Finding, ...]]:
+    """Return the cohort an upload names; one that is no plain name is left out, and told."""
+    cohort = stored.metadata.get(COHORT_METADATA, "")
+    if not cohort or is_safe_name(cohort):
+        return cohort, ()
+    finding = Finding(
+        code=ReasonCode.UNSAFE_NAME,
+        message="The upload names a cohort in x-amz-meta-cohort that is no plain name; it was left"
+        " out. Upload the object again with another.",
+        owner=Owner.SENDER,
+        position=f"x-amz-meta-{COHORT_METADATA}",
+        expected="up to 255 letters, digits and . _ + = @ , -",
+        found=f"{len(cohort)} characters",
+    )
+    return "", (finding,)

@@ -34,8 +34,8 @@ def scopes_of(record: ObjectRecord) -> tuple[Scope, ...]:
     """Return everything an exception may name to reach an object, from the widest."""
     said = record.metadata
     found: list[Scope] = []
-    if cohort := said.get("cohort"):
-        found.append(Scope(ScopeKind.COHORT, str(cohort)))
+    if record.cohort:
+        found.append(Scope(ScopeKind.COHORT, record.cohort))
     found += [
         Scope(ScopeKind.SUBJECT, token)
         for name, token in sorted(record.subject_tokens.items())
