@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.domain.policy.classes import Measure, ObjectClass, Removal, Retention, Tier
-from forebay.domain.policy.decision import Facts, PolicyDecision, decide
+from forebay.domain.policy.decision import Action, Facts, PolicyDecision, decide
 from forebay.domain.policy.plan import (
     Approval,
     ChangeKind,
@@ -113,6 +113,18 @@ def test_removal_that_becomes_possible_needs_approval_and_ends_the_cost() -> Non
     assert removed.approvals == {Approval.EARLIER_REMOVAL}
     assert removed.after == 0
     assert removed.to is None
+
+
+def test_removal_that_comes_earlier_needs_approval_also_when_a_move_comes_first() -> None:
+    late, early = (
+        any_class(50, retention=Retention("gone", ceiling_days=n, removal=Removal.EXPIRE))
+        for n in (900, 500)
+    )
+
+    sooner = planned(late, early, age=10)
+    assert sooner.decision.action is Action.MOVE
+    assert sooner.approvals == {Approval.EARLIER_REMOVAL}
+    assert planned(early, late, age=10).approvals == frozenset()
 
 
 def test_replication_that_begins_needs_approval_and_copies_nothing_old() -> None:

@@ -159,6 +159,8 @@ class PolicyDecision:
     replicate: bool = False
     evaluate_at: datetime | None = None
     no_removal_before: datetime | None = None
+    removed_from: datetime | None = None
+    """When it goes as things stand, be it the next action or a later one."""
     exceptions: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
     trace: tuple[Say, ...] = ()
@@ -185,6 +187,7 @@ class PolicyDecision:
             "no_removal_before": (
                 utc_text(self.no_removal_before) if self.no_removal_before else ""
             ),
+            "removed_from": utc_text(self.removed_from) if self.removed_from else "",
             "exceptions": list(self.exceptions),
             "violations": [violation.value for violation in self.violations],
             "trace": [line.as_dict() for line in self.trace],
@@ -211,6 +214,7 @@ class PolicyDecision:
             no_removal_before=(
                 utc_moment(data["no_removal_before"]) if "no_removal_before" in data else None
             ),
+            removed_from=utc_moment(data["removed_from"]) if "removed_from" in data else None,
             exceptions=tuple(data.get("exceptions", ())),
             violations=tuple(Violation(each) for each in data.get("violations", ())),
             trace=tuple(
@@ -292,6 +296,7 @@ def decide(
         replicate=chosen.replicate
         and _is_allowed((*facts.regions, *facts.replica_regions), allowed),
         no_removal_before=removal_from if removal_from > now else None,
+        removed_from=next((day for day, what, _ in coming if what is Action.REMOVE), None),
         exceptions=tuple(each.exception_id for each in counting),
         trace=tuple(_trace(chosen, facts, counting, floor, now)),
         decided_at=now,

@@ -283,8 +283,8 @@ def _is_removed_earlier(before: PolicyDecision, after: PolicyDecision) -> bool:
     if NONE == before.removal != after.removal:
         # A gate that opens because the run that made the object ended well is no change of policy.
         return after.removal != REMOVE_NOW or before.object_class != after.object_class
-    if Action.REMOVE is before.action is after.action and before.at and after.at:
-        return after.at < before.at
+    if before.removed_from and after.removed_from:
+        return after.removed_from < before.removed_from
     return False
 
 
