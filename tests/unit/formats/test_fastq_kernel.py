@@ -1,5 +1,6 @@
 """The C part: nothing outside a text is read, and without it there is a sentence."""
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,17 @@ def test_a_name_of_no_known_origin_stops_until_it_was_examined() -> None:
         counter.origin_examined(prefix, wants_more=True)
     stops.append(counter.take(text, at))
     assert stops == [(at, Stop.UNKNOWN_ORIGIN) for at in (0, 10, 30)]
+
+
+def test_a_library_of_another_version_is_refused_before_it_writes_anywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Larger(fastq_kernel._State):
+        _fields_ = (("more", ctypes.c_int64),)  # type: ignore[assignment]
+
+    monkeypatch.setattr(fastq_kernel, "_State", Larger)
+    with pytest.raises(ConfigurationError, match="of another version"):
+        fastq_kernel._library.__wrapped__()
 
 
 def test_a_missing_library_is_told_with_what_builds_it(

@@ -60,6 +60,8 @@ typedef struct {
     int64_t stop;
 } State;
 
+size_t fastq_state_size(void) { return sizeof(State); }
+
 typedef struct {
     const uint8_t *at;
     size_t size;

@@ -20,7 +20,7 @@ MAX_ORIGINS: Final = 64
 # Python would take an .so for a module of its own.
 _LIBRARY: Final = Path(__file__).with_suffix(".native")
 _WORD_BYTES: Final = 8
-_PLACES: Final = 1 << 16
+_PLACES: Final = 1 << 16  # of the sample of names
 _NONE_YET: Final = 1 << 62
 
 
@@ -151,6 +151,11 @@ def _library() -> Any:
             f"The FASTQ reader's C part is missing or not of this machine ({error});"
             " tools/setup builds it."
         ) from error
+    library.fastq_state_size.restype = ctypes.c_size_t
+    if library.fastq_state_size() != ctypes.sizeof(_State):
+        raise ConfigurationError(
+            "The FASTQ reader's C part is of another version of Forebay; tools/setup builds it."
+        )
     library.fastq_sampled_above.restype = ctypes.c_int64
     library.fastq_sampled_above.argtypes = (ctypes.c_void_p, ctypes.c_int64)
     library.fastq_take.restype = ctypes.c_size_t
