@@ -53,6 +53,7 @@ def advanced(
         Key=f"{RETIRED}/ct.dcm",
         Body=retired.read_bytes(),
         Metadata={"source-system": "pacs-migration"},
+        ChecksumAlgorithm="SHA256",
     )
     later.settle(RETIRED, {"PLACED": 1})
     versions = {key: _put(later, key) for key in GATES}
