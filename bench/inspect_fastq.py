@@ -48,7 +48,7 @@ def chunks():
         with FileSource(name) as source:
             yield from stream_source(source)
 found = inspect_fastq(chunks(), name=name)
-assert found.verdict.value == "valid", found
+assert found.record is not None, found
 """
 LOADED: Final = """
 import forebay.formats.fastq
