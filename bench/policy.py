@@ -35,7 +35,7 @@ from forebay.domain.policy.pricing import rounded
 from forebay.domain.policy.standing import Context, facts_for
 from forebay.domain.policy.storage_classes import StorageClass
 from forebay.domain.states import State
-from forebay.names import INDEX_BY_ACTION, INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE, Zone
+from forebay.names import Zone
 from forebay.services.evaluate_policy import EvaluatePolicy
 from forebay.services.judging import Judge
 from forebay.services.ports import Shelf
@@ -46,6 +46,7 @@ from forebay_cli.localcloud.environment import ensure_environment
 from forebay_cli.localcloud.interpreters import best_interpreter
 from forebay_cli.localcloud.record import ACCESS_KEY, REGION, SECRET_KEY
 from forebay_cli.policy_planning import Task, totals_of
+from infra.tables import CATALOG_INDEXES, new_table
 
 EVALUATED: Final = 400
 """So many of the objects that are due are evaluated at each size."""
@@ -65,7 +66,8 @@ def measure(*, counts: Sequence[int] = COUNTS) -> dict[str, Any]:
     with _ministack() as connection:
         client = read_plainly(connection.dynamodb())
         for count in counts:
-            table = _table(client, f"bench-{count}")
+            table = f"bench-{count}"
+            client.create_table(**new_table(table, CATALOG_INDEXES))
             _fill(client, table, count)
             results[str(count)] = {
                 **_planned(client, connection, table, count),
@@ -267,44 +269,6 @@ def _fill(client: Any, table: str, count: int) -> None:
             batch = []
     if batch:
         client.batch_write_item(RequestItems={table: batch})
-
-
-def _table(client: Any, name: str) -> str:
-    stems = {
-        INDEX_BY_STATE: "state",
-        INDEX_BY_GROUP: "group",
-        INDEX_BY_DUE: "due",
-        INDEX_BY_ACTION: "action",
-    }
-    attributes = ["pk", "sk", *(f"{stem}_{part}" for stem in stems.values() for part in _PARTS)]
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in attributes],
-        KeySchema=_key("pk", "sk"),
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": index,
-                "KeySchema": _key(f"{stem}_pk", f"{stem}_sk"),
-                "Projection": {
-                    "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": ["object_id", "size_bytes"],
-                },
-            }
-            for index, stem in stems.items()
-        ],
-    )
-    return name
-
-
-_PARTS: Final = ("pk", "sk")
-
-
-def _key(partition: str, sort: str) -> list[dict[str, str]]:
-    return [
-        {"AttributeName": partition, "KeyType": "HASH"},
-        {"AttributeName": sort, "KeyType": "RANGE"},
-    ]
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""A DynamoDB table with string keys `pk` and `sk`, and exact grants."""
+"""A DynamoDB table with string keys, and exact grants."""
 
 from aws_cdk import RemovalPolicy, aws_dynamodb, aws_iam, aws_kms
 from constructs import Construct
 
 from infra.constructs.zone_bucket import Grantee, allow_key
 from infra.settings import Settings
+from infra.tables import PARTITION_KEY, SORT_KEY, Index
 
 __all__ = ["CatalogTable"]
 
@@ -31,8 +32,8 @@ class CatalogTable(Construct):
             self,
             "Table",
             table_name=f"{settings.prefix}-{name}",
-            partition_key=_string("pk"),
-            sort_key=_string("sk"),
+            partition_key=_string(PARTITION_KEY),
+            sort_key=_string(SORT_KEY),
             billing_mode=aws_dynamodb.BillingMode.PAY_PER_REQUEST,
             encryption=aws_dynamodb.TableEncryption.CUSTOMER_MANAGED,
             encryption_key=key,
@@ -44,16 +45,16 @@ class CatalogTable(Construct):
             removal_policy=RemovalPolicy.DESTROY if settings.is_local else RemovalPolicy.RETAIN,
         )
 
-    def index(self, name: str, *, partition: str, sort: str, only: list[str] | None = None) -> None:
-        """Add an index over two string attributes, projecting all others, or `only` these."""
+    def index(self, index: Index) -> None:
+        """Add an index."""
         self.table.add_global_secondary_index(
-            index_name=name,
-            partition_key=_string(partition),
-            sort_key=_string(sort),
+            index_name=index.name,
+            partition_key=_string(index.partition),
+            sort_key=_string(index.sort),
             projection_type=aws_dynamodb.ProjectionType.INCLUDE
-            if only
+            if index.only
             else aws_dynamodb.ProjectionType.ALL,
-            non_key_attributes=only,
+            non_key_attributes=list(index.only) or None,
         )
 
     def expire(self, attribute: str) -> None:

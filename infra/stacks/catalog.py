@@ -5,10 +5,10 @@ from typing import Final
 from aws_cdk import Stack, aws_dynamodb, aws_kms
 from constructs import Construct
 
-from forebay.names import INDEX_BY_ACTION, INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
 from infra import outputs
 from infra.constructs.catalog_table import CatalogTable
 from infra.settings import Settings
+from infra.tables import CATALOG_INDEXES
 
 __all__ = ["CatalogStack"]
 
@@ -34,25 +34,8 @@ class CatalogStack(Stack):
             key=key,
             stream=aws_dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
         )
-        self.catalog.index(
-            INDEX_BY_STATE,
-            partition="state_pk",
-            sort="state_sk",
-            only=["object_id", "site", "kind", "state_since", "size_bytes"],
-        )
-        self.catalog.index(INDEX_BY_GROUP, partition="group_pk", sort="group_sk")
-        self.catalog.index(
-            INDEX_BY_DUE,
-            partition="due_pk",
-            sort="due_sk",
-            only=["object_id", "entity", "size_bytes"],
-        )
-        self.catalog.index(
-            INDEX_BY_ACTION,
-            partition="action_pk",
-            sort="action_sk",
-            only=["object_id", "size_bytes"],
-        )
+        for index in CATALOG_INDEXES:
+            self.catalog.index(index)
         self.catalog.expire(_EXPIRY)
         self.history = CatalogTable(self, "history", settings=settings, key=key)
         outputs.write(

@@ -21,16 +21,14 @@ from forebay.adapters.catalog import DynamoCatalog
 from forebay.adapters.catalog_reader import CatalogReader
 from forebay.adapters.change_log import DynamoChangeLog
 from forebay.adapters.s3 import S3ObjectStore
-from forebay.names import INDEX_BY_ACTION, INDEX_BY_DUE, INDEX_BY_GROUP, INDEX_BY_STATE
 from forebay_cli.home import Home
 from forebay_cli.localcloud import emulator, ports
 from forebay_cli.localcloud.environment import ensure_environment
 from forebay_cli.localcloud.interpreters import best_interpreter
 from forebay_cli.localcloud.record import ACCESS_KEY, SECRET_KEY
+from infra.tables import CATALOG_INDEXES, new_table
 
 REGION: Final = "us-east-1"
-_STATE_ATTRIBUTES: Final = ["object_id", "site", "kind", "state_since", "size_bytes"]
-_DUE_ATTRIBUTES: Final = ["object_id", "entity", "size_bytes"]
 
 
 @dataclass
@@ -55,48 +53,10 @@ class Cloud:
         return name
 
     def table(self) -> str:
-        """Create a table with the keys, indexes and stream of infra/stacks/catalog.py."""
+        """Create a table with the keys, indexes and stream of the deployed one."""
         name = f"fb-{uuid4().hex[:20]}"
-        stems = ("state", "group", "due", "action")
-        attributes = ("pk", "sk", *(f"{stem}_{half}" for stem in stems for half in ("pk", "sk")))
         self.client("dynamodb").create_table(
-            TableName=name,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": each, "AttributeType": "S"} for each in attributes
-            ],
-            KeySchema=_key("pk", "sk"),
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": INDEX_BY_STATE,
-                    "KeySchema": _key("state_pk", "state_sk"),
-                    "Projection": {
-                        "ProjectionType": "INCLUDE",
-                        "NonKeyAttributes": _STATE_ATTRIBUTES,
-                    },
-                },
-                {
-                    "IndexName": INDEX_BY_GROUP,
-                    "KeySchema": _key("group_pk", "group_sk"),
-                    "Projection": {"ProjectionType": "ALL"},
-                },
-                {
-                    "IndexName": INDEX_BY_DUE,
-                    "KeySchema": _key("due_pk", "due_sk"),
-                    "Projection": {
-                        "ProjectionType": "INCLUDE",
-                        "NonKeyAttributes": _DUE_ATTRIBUTES,
-                    },
-                },
-                {
-                    "IndexName": INDEX_BY_ACTION,
-                    "KeySchema": _key("action_pk", "action_sk"),
-                    "Projection": {
-                        "ProjectionType": "INCLUDE",
-                        "NonKeyAttributes": ["object_id", "size_bytes"],
-                    },
-                },
-            ],
+            **new_table(name, CATALOG_INDEXES),
             StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
         )
         return name
@@ -104,14 +64,7 @@ class Cloud:
     def history_table(self) -> str:
         """Create a history table."""
         name = f"fb-{uuid4().hex[:20]}"
-        self.client("dynamodb").create_table(
-            TableName=name,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": each, "AttributeType": "S"} for each in ("pk", "sk")
-            ],
-            KeySchema=_key("pk", "sk"),
-        )
+        self.client("dynamodb").create_table(**new_table(name))
         return name
 
     def queue(self) -> tuple[str, str]:
@@ -210,10 +163,3 @@ def _client(service: str, endpoint: str | None) -> Any:
         endpoint_url=endpoint,
         config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
     )
-
-
-def _key(partition: str, sort: str) -> list[dict[str, str]]:
-    return [
-        {"AttributeName": partition, "KeyType": "HASH"},
-        {"AttributeName": sort, "KeyType": "RANGE"},
-    ]

@@ -32,10 +32,6 @@ from forebay.names import (
     ENV_STATE_MACHINES,
     ENV_SUBJECT_KEY,
     ENV_TABLE,
-    INDEX_BY_ACTION,
-    INDEX_BY_DUE,
-    INDEX_BY_GROUP,
-    INDEX_BY_STATE,
     QUEUE_STEPS,
     Step,
     Zone,
@@ -45,6 +41,7 @@ from forebay.names import (
 from forebay.runtime import batch, wiring
 from forebay.services.ports import RecordedChange
 from infra.policy import compile_policies
+from infra.tables import CATALOG_INDEXES, Index, new_table
 from tests.moto_kms import sign_digests_as_kms_does
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -161,8 +158,8 @@ class Deployment:
             self.s3.put_bucket_versioning(
                 Bucket=name, VersioningConfiguration={"Status": "Enabled"}
             )
-        self.table = self._catalog_table("forebay-catalog")
-        self.history = self._table("forebay-history", {})
+        self.table = self._table("forebay-catalog", CATALOG_INDEXES)
+        self.history = self._table("forebay-history")
         self.queue = self._bus_to_queue("forebay")
         self.machine = self._machine("forebay-read-qc")
         self.queues = {
@@ -252,38 +249,8 @@ class Deployment:
         )
         return [message["Body"] for message in answer.get("Messages", [])]
 
-    def _catalog_table(self, name: str) -> str:
-        return self._table(
-            name,
-            {
-                INDEX_BY_STATE: ("state_pk", "state_sk"),
-                INDEX_BY_GROUP: ("group_pk", "group_sk"),
-                INDEX_BY_DUE: ("due_pk", "due_sk"),
-                INDEX_BY_ACTION: ("action_pk", "action_sk"),
-            },
-        )
-
-    def _table(self, name: str, indexes: dict[str, tuple[str, str]]) -> str:
-        names = {"pk", "sk"} | {attribute for pair in indexes.values() for attribute in pair}
-        more: dict[str, Any] = {}
-        if indexes:
-            more["GlobalSecondaryIndexes"] = [
-                {
-                    "IndexName": index,
-                    "KeySchema": _key_schema(*pair),
-                    "Projection": {"ProjectionType": "ALL"},
-                }
-                for index, pair in indexes.items()
-            ]
-        self.dynamodb.create_table(
-            TableName=name,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": each, "AttributeType": "S"} for each in sorted(names)
-            ],
-            KeySchema=_key_schema("pk", "sk"),
-            **more,
-        )
+    def _table(self, name: str, indexes: tuple[Index, ...] = ()) -> str:
+        self.dynamodb.create_table(**new_table(name, indexes))
         return name
 
     def _bus_to_queue(self, name: str) -> str:
@@ -354,10 +321,3 @@ def deployment(monkeypatch: pytest.MonkeyPatch, policy: Path) -> Iterator[Deploy
 @cache
 def _client(service: str) -> Any:
     return boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
-
-
-def _key_schema(partition: str, sort: str) -> list[dict[str, str]]:
-    return [
-        {"AttributeName": partition, "KeyType": "HASH"},
-        {"AttributeName": sort, "KeyType": "RANGE"},
-    ]
