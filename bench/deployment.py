@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import boto3
 
@@ -11,19 +11,21 @@ from forebay.names import (
     ENV_BUS,
     ENV_HISTORY_TABLE,
     ENV_POLICY_PATH,
+    ENV_REGIONS,
     ENV_STATE_MACHINES,
     ENV_SUBJECT_KEY,
     ENV_TABLE,
-    INDEX_BY_GROUP,
-    INDEX_BY_STATE,
     Zone,
     bucket_env,
 )
 from forebay.runtime.settings import Settings
 from forebay.runtime.wiring import Wiring
 from infra.policy import compile_policies
+from infra.tables import CATALOG_INDEXES, new_table
 
-REGION = "us-east-1"
+REGION: Final = "us-east-1"
+CATALOG: Final = "bench-catalog"
+HISTORY: Final = "bench-history"
 
 
 def deploy() -> Wiring:
@@ -39,47 +41,24 @@ def deploy() -> Wiring:
         s3.put_bucket_versioning(
             Bucket=f"bench-{zone}", VersioningConfiguration={"Status": "Enabled"}
         )
-    _tables(boto3.client("dynamodb"))
+    dynamodb = boto3.client("dynamodb")
+    dynamodb.create_table(
+        **new_table(CATALOG, CATALOG_INDEXES),
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    dynamodb.create_table(**new_table(HISTORY))
     boto3.client("events").create_event_bus(Name="bench")
     key = boto3.client("kms").create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
     policy = Path(os.environ.get("TMPDIR", "/tmp")) / f"bench-policy-{os.getpid()}.json"  # noqa: S108
     policy.write_text(json.dumps(compile_policies()))
     environment = {
-        ENV_TABLE: "bench-catalog",
-        ENV_HISTORY_TABLE: "bench-history",
+        ENV_TABLE: CATALOG,
+        ENV_HISTORY_TABLE: HISTORY,
         ENV_BUS: "bench",
         ENV_SUBJECT_KEY: key["KeyMetadata"]["KeyId"],
         ENV_POLICY_PATH: str(policy),
+        ENV_REGIONS: REGION,
         ENV_STATE_MACHINES: "{}",
         **{bucket_env(zone): f"bench-{zone}" for zone in Zone},
     }
     return Wiring(Settings(environment))
-
-
-def _tables(dynamodb: Any) -> None:
-    keys = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
-    names = ["pk", "sk", "state_pk", "state_sk", "group_pk", "group_sk"]
-    indexes = [
-        {
-            "IndexName": index,
-            "KeySchema": [
-                {"AttributeName": f"{stem}_pk", "KeyType": "HASH"},
-                {"AttributeName": f"{stem}_sk", "KeyType": "RANGE"},
-            ],
-            "Projection": {"ProjectionType": "ALL"},
-        }
-        for index, stem in ((INDEX_BY_STATE, "state"), (INDEX_BY_GROUP, "group"))
-    ]
-    dynamodb.create_table(
-        TableName="bench-catalog",
-        KeySchema=keys,
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-        GlobalSecondaryIndexes=indexes,
-        BillingMode="PAY_PER_REQUEST",
-    )
-    dynamodb.create_table(
-        TableName="bench-history",
-        KeySchema=keys,
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names[:2]],
-        BillingMode="PAY_PER_REQUEST",
-    )
