@@ -3,6 +3,7 @@
 import contextlib
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -22,6 +23,7 @@ from forebay.events import (
     utc_text,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
@@ -433,3 +435,13 @@ def test_time_of_another_zone_is_written_in_utc() -> None:
     berlin = datetime(2026, 3, 1, 13, 0, tzinfo=timezone(timedelta(hours=1)))
 
     assert utc_text(berlin) == "2026-03-01T12:00:00.000000Z"
+
+
+def test_the_subscribers_page_tells_every_field_and_every_word_of_a_closed_list() -> None:
+    page = (ROOT / "docs/events.md").read_text("utf-8")
+    schema = json.loads((ROOT / "events/schemas/object-changed.json").read_text("utf-8"))
+    told = set(schema["properties"])
+    for field in schema["properties"].values():
+        told |= set(field.get("enum", ()))
+    assert len(told) > 20
+    assert {word for word in told if f"`{word}`" not in page and f"| {word} |" not in page} == set()
