@@ -16,9 +16,10 @@ GUARDED_ZONES: Final = (
     Zone.GENOMICS,
     Zone.DERIVED,
     Zone.RESEARCH,
+    Zone.QUARANTINE,
     Zone.ARCHIVE,
 )
-"""Where placed objects and their copies lie."""
+"""Where placed objects and their copies lie, and what was refused: a hold may reach that, too."""
 
 _DELETES: Final = ("s3:DeleteObject", "s3:DeleteObjectVersion")
 _RETENTION: Final = "s3:PutObjectRetention"

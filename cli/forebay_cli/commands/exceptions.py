@@ -92,7 +92,7 @@ def approve(*, exception_id: str, note: str, target: Target, as_json: bool) -> N
 @target_options
 @json_option
 def refuse(*, exception_id: str, note: str, target: Target, as_json: bool) -> None:
-    """Refuse exception ID, or the end that somebody asked for of a legal hold."""
+    """Refuse exception ID, or the end that somebody asked for of one that counts."""
     output = Output.create(as_json=as_json)
     office = ExceptionOffice(target.deployment(Home.find()))
     _told(output, settled(office.refuse(exception_id, by=office.caller, note=note)))
@@ -104,7 +104,10 @@ def refuse(*, exception_id: str, note: str, target: Target, as_json: bool) -> No
 @target_options
 @json_option
 def end(*, exception_id: str, note: str, target: Target, as_json: bool) -> None:
-    """Let exception ID count no more; a legal hold ends when two persons called this."""
+    """Let exception ID count no more.
+
+    A legal hold, a retention or a residency exception ends when two persons called this.
+    """
     output = Output.create(as_json=as_json)
     office = ExceptionOffice(target.deployment(Home.find()))
     answer = settled(office.end(exception_id, by=office.caller, note=note))

@@ -177,9 +177,18 @@ def test_pin_is_ended_by_anybody_who_may() -> None:
     assert desk.exceptions.pending(10) == [ended]
 
 
-def test_legal_hold_counts_until_two_persons_end_it() -> None:
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"kind": ExceptionKind.LEGAL_HOLD},
+        {"kind": ExceptionKind.RETENTION},
+        {"kind": ExceptionKind.RESIDENCY, "regions": ("eu-central-1",)},
+    ],
+    ids=lambda wish: wish["kind"].value,
+)
+def test_what_was_promised_to_others_counts_until_two_persons_end_it(wish: dict[str, Any]) -> None:
     desk = Desk()
-    hold = desk.approved(kind=ExceptionKind.LEGAL_HOLD)
+    hold = desk.approved(**wish)
 
     asked = changed(desk.end(hold.exception_id, by=ANNA, note="the case is closed"))
     assert (asked.status, asked.end_asked_by) == (Status.ACTIVE, ANNA)

@@ -2,8 +2,8 @@
 
 REQUESTED  approve   ACTIVE    by another person; from then on it counts
            refuse    REFUSED   by another person
-ACTIVE     end       ENDED     by anybody who may; a legal hold only once two persons asked for it
-           refuse    ACTIVE    of a legal hold: the request to end it is gone
+ACTIVE     end       ENDED     by anybody who may; what `TWO_END_IT` once two persons asked for it
+           refuse    ACTIVE    where somebody asked for the end: that is gone
 
 Nothing has an effect that the ledger does not tell of:
 
@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import Final
 
 from forebay.domain.policy.exceptions import (
+    TWO_END_IT,
     ExceptionKind,
     PolicyException,
     Scope,
@@ -193,7 +194,7 @@ class ApproveException:
 
 @dataclass(frozen=True, slots=True)
 class RefuseException:
-    """Say no: to an exception, or to the end of a legal hold."""
+    """Say no: to an exception, or to its end where that takes two people."""
 
     book: ExceptionBook
     clock: Clock
@@ -228,9 +229,9 @@ class EndException:
     clock: Clock
 
     def __call__(self, exception_id: str, *, by: str, note: str) -> Answer:
-        """End an exception, or ask for the end of a legal hold; the note says why.
+        """End an exception, or ask for the end of one that takes two people; the note says why.
 
-        A legal hold is ACTIVE still when only one person asked for its end.
+        Such a one is ACTIVE still when only one person asked for its end.
         """
 
         def decide(before: PolicyException) -> PolicyException | Answer:
@@ -238,15 +239,15 @@ class EndException:
                 return Changed(before, is_new=False)
             if refusal := _unendable(before) or _wrong_note(note, needed="why it ends"):
                 return NotChanged(refusal)
-            if before.kind is ExceptionKind.LEGAL_HOLD:
+            if before.kind in TWO_END_IT:
                 if not before.end_asked_by:
                     return before.changed(end_asked_by=by, note=note.strip())
                 if before.end_asked_by == by:
                     return Changed(before, is_new=False)
                 if person_of(before.end_asked_by) == person_of(by):
                     return NotChanged(
-                        f"You asked for the end of {exception_id}, a legal hold: another person"
-                        " has to agree."
+                        f"You asked for the end of {exception_id}, a {before.kind} exception:"
+                        " another person has to agree."
                     )
             return before.changed(
                 status=Status.ENDED, ended_by=by, ended_at=self.clock.now(), note=note.strip()

@@ -84,7 +84,7 @@ class PolicyException:
     decided_by: str = ""
     decided_at: datetime | None = None
     end_asked_by: str = ""
-    """Who asked to end a legal hold: it counts until another person agrees."""
+    """Who asked for the end of one of `TWO_END_IT`: it counts until another person agrees."""
     ended_by: str = ""
     ended_at: datetime | None = None
     note: str = ""
@@ -103,6 +103,10 @@ BLOCKS_MOVES: Final = frozenset({ExceptionKind.LEGAL_HOLD, ExceptionKind.PIN, Ex
 BLOCKS_REMOVAL: Final = frozenset(
     {ExceptionKind.LEGAL_HOLD, ExceptionKind.RETENTION, ExceptionKind.PIN}
 )
+TWO_END_IT: Final = frozenset(
+    {ExceptionKind.LEGAL_HOLD, ExceptionKind.RETENTION, ExceptionKind.RESIDENCY}
+)
+"""What two people promised to others ends, before its day, only when two people say so."""
 
 
 def active(exceptions: Iterable[PolicyException], now: datetime) -> tuple[PolicyException, ...]:
