@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -30,6 +31,7 @@ from pydicom.uid import (
 from forebay.domain.findings import ReasonCode, Verdict
 from forebay.domain.imaging import DicomInstance
 from forebay.domain.inspection import Inspection
+from forebay.domain.naming import instance_key
 from forebay.formats import dicom_elements
 from forebay.formats.dicom import DicomLimits, inspect_dicom
 from forebay.formats.source import BytesSource
@@ -309,6 +311,24 @@ def test_leading_zero_in_a_uid_is_a_warning() -> None:
     inspection = inspect(data)
     assert only_code(inspection) is ReasonCode.DICOM_UID_INVALID
     assert accepted(inspection).series_instance_uid == "1.2.034"
+
+
+@given(st.text(alphabet="0012.. /x\0", max_size=66), st.sampled_from(["Study", "Series", "SOP"]))
+@example("1.2.034", "SOP")
+@example("0" * 64, "Study")
+@example("0" * 65, "Series")
+@example("..", "SOP")
+def test_every_instance_that_is_accepted_can_be_named(uid: str, level: str) -> None:
+    data = any_file(dataset=any_dataset(**{f"{level}InstanceUID": "9.8.7.6"}))
+    value = uid.encode() + b"\0" * (len(uid) % 2)
+    inspection = inspect(
+        data.replace(b"UI\x08\x009.8.7.6\0", b"UI" + struct.pack("<H", len(value)) + value)
+    )
+    if inspection.record:
+        key = instance_key(inspection.record.as_metadata())
+
+        assert re.fullmatch(r"dicom(/[0-9][0-9.]*){3}\.dcm", key)
+        assert not {"", ".", ".."} & set(key.split("/"))
 
 
 def test_other_instance_in_file_meta_is_a_warning_and_the_data_set_counts() -> None:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
-from forebay.domain.imaging import UID_MAX_LENGTH, DicomInstance, is_uid
+from forebay.domain.imaging import DicomInstance, is_tolerated_uid, is_uid
 from forebay.domain.inspection import ByteSource, Inspection
 from forebay.formats.dicom_elements import walk_data_set
 from forebay.formats.dicom_meta import (
@@ -73,7 +73,6 @@ _CONTENT_TAGS: Final = (
     (re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.104\..+"), 0x00420011, "EncapsulatedDocument"),
     (re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.481\.3"), 0x30060020, "StructureSetROISequence"),
 )
-_LOOSE_UID: Final = re.compile(r"\d+(?:\.\d+)*")
 # What is left of three samples per pixel when chrominance is subsampled (PS3.3 C.7.6.3.1.2).
 _SUBSAMPLED: Final = {
     "YBR_FULL_422": Fraction(2, 3),
@@ -270,7 +269,7 @@ def _judge_identity(identity: dict[str, str | None], meta: FileMeta) -> list[Fin
 
 def _judge_loose_uid(keyword: str, value: str) -> Finding:
     """Return a warning for a UID that is wrong in form only; refuses any other."""
-    is_harmless = len(value) <= UID_MAX_LENGTH and _LOOSE_UID.fullmatch(value) and value.isascii()
+    is_harmless = is_tolerated_uid(value)
     finding = Finding(
         code=ReasonCode.DICOM_UID_INVALID,
         message=(
