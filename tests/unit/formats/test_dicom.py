@@ -34,9 +34,11 @@ from forebay.domain.inspection import Inspection
 from forebay.domain.naming import instance_key
 from forebay.formats import dicom_elements
 from forebay.formats.dicom import DicomLimits, inspect_dicom
+from forebay.formats.dicom_structure import ITEM_BYTES, SEQUENCE_END_BYTES
 from forebay.formats.source import BytesSource
 
 SOP = "1.2.3.4.5"
+ITEM_END_BYTES = b"\xfe\xff\x0d\xe0\0\0\0\0"
 NATIVE = [
     ImplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -476,6 +478,43 @@ def test_long_sequence_of_known_length_is_stepped_over_not_read() -> None:
     accepted(inspection)
     assert inspection.bytes_read < 100_000
     assert only_code(inspect(data[:-1])) is ReasonCode.DICOM_TRUNCATED
+
+
+def nested(levels: int, *, is_explicit: bool) -> bytes:
+    """Return one sequence in the other, all of defined length, with the innermost item empty."""
+    vr, step = (b"SQ\0\0", 20) if is_explicit else (b"", 16)
+    tag = struct.pack("<HH", 0x0040, 0xA730)
+    return b"".join(
+        tag + vr + struct.pack("<I", n * step + 8) + ITEM_BYTES + struct.pack("<I", n * step)
+        for n in reversed(range(levels))
+    )
+
+
+@pytest.mark.parametrize("is_explicit", [True, False])
+@pytest.mark.parametrize("levels", [100, 5_000, 100_000])
+def test_nesting_is_bounded_in_sequences_of_any_length(levels: int, is_explicit: bool) -> None:
+    syntax = ExplicitVRLittleEndian if is_explicit else ImplicitVRLittleEndian
+    data = any_file(syntax)
+    at = data.index(struct.pack("<HH", 0x7FE0, 0x0010))
+    data = data[:at] + nested(levels, is_explicit=is_explicit) + data[at:]
+    for first_read_bytes in (400, 1000, 1 << 16):
+        inspection = inspect(data, first_read_bytes=first_read_bytes)
+        assert only_code(inspection) is ReasonCode.LIMIT_EXCEEDED
+
+
+@pytest.mark.parametrize("length", [4, 12, 600, 70_000])
+@pytest.mark.parametrize("is_nested", [True, False])
+def test_sequence_without_items_is_refused_at_any_length(length: int, is_nested: bool) -> None:
+    element = (
+        b"\x40\0\x30\xa7SQ\0\0" + struct.pack("<I", length) + b"\xde\xad\xbe\xef" * (length // 4)
+    )
+    if is_nested:
+        item = ITEM_BYTES + b"\xff" * 4 + element + ITEM_END_BYTES
+        element = b"\x40\0\x30\xa7SQ\0\0" + b"\xff" * 4 + item + SEQUENCE_END_BYTES
+    data = with_raw_element(any_file(), element)
+    for first_read_bytes in (400, 1000, 1 << 16):
+        inspection = inspect(data, first_read_bytes=first_read_bytes)
+        assert only_code(inspection) is ReasonCode.DICOM_MALFORMED
 
 
 def test_empty_groups_at_the_end_of_a_name_are_left_out() -> None:

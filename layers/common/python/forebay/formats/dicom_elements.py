@@ -6,6 +6,7 @@ fits: tags ascend, lengths end inside what contains them, sequences are closed.
 
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from forebay.domain.findings import Owner, ReasonCode
@@ -46,6 +47,9 @@ _MAX_END_CANDIDATES: Final = 64
 _IN_AN_ITEM: Final = 3
 _MAX_ITEMS: Final = 100
 _MAX_ITEM_VALUE_BYTES: Final = 64
+# Where nesting beyond every bound shows at the latest, unless something stands before it.
+_SEQUENCE_HEAD_BYTES: Final = 1 << 10
+_LONG_HEADER_BYTES: Final = 12
 _MAX_ZERO_PADDING_BYTES: Final = 64 << 10
 
 
@@ -91,19 +95,23 @@ class _Walker:
                 self._items = None
             if self._walk.last_tag and self._items is None:
                 self._scan()
-            top = self._opened[-1]
-            if self._at == top.end and not top.is_undefined:
-                self._opened.pop()
-                continue
-            if top.end - self._at < 8:
-                self._no_room(top)
-                break
+            self._step()
+        return self._walk
+
+    def _step(self) -> None:
+        """Take one element, item or delimiter, or close what ends here."""
+        top = self._opened[-1]
+        if self._at == top.end and not top.is_undefined:
+            self._opened.pop()
+        elif top.end - self._at < 8:
+            self._no_room(top)
+            self._opened.clear()
+        else:
             self._count()
             if top.kind in (Container.DATA_SET, Container.ITEM):
                 self._element(top)
             else:
                 self._item(top)
-        return self._walk
 
     def _scan(self) -> None:
         """Take everything plain that lies in the window."""
@@ -446,14 +454,34 @@ class _Walker:
         return top.end == self._reader.size_bytes
 
     def _is_sequence(self, tag: int, vr: bytes, value_at: int, length: int) -> bool:
-        if length < 8 or length > self._limits.max_sequence_bytes or tag in PIXEL_TAGS:
+        """Tell whether to go into an element; the head of a sequence too long for it is judged."""
+        if length == 0 or tag in PIXEL_TAGS:
             return False
-        if vr == b"SQ":
-            return True
         # Without VRs only the content tells; private elements may hold anything.
-        if vr or tag >> 16 & 1:
+        if vr != b"SQ" and (
+            vr
+            or length < 8
+            or tag >> 16 & 1
+            or self._reader.take(value_at, len(ITEM_BYTES)) != ITEM_BYTES
+        ):
             return False
-        return self._reader.take(value_at, 4) == ITEM_BYTES
+        if length <= self._limits.max_sequence_bytes:
+            return True
+        self._judge_head(value_at, value_at + length)
+        return False
+
+    def _judge_head(self, at: int, end: int) -> None:
+        """Refuse a long sequence whose first bytes are no items, or nest too deep."""
+        encoding = self._opened[-1].encoding
+        limits = replace(self._limits, max_sequence_bytes=UNDEFINED)
+        walker = _Walker(self._reader, at, encoding, wanted={}, limits=limits)
+        walker._opened = self._opened.copy()
+        walker._push(Container.SEQUENCE, end, encoding)
+        head_end = min(at + _SEQUENCE_HEAD_BYTES, end)
+        # At once, so that how much is judged does not depend on what is at hand.
+        self._reader.window(at, min(_SEQUENCE_HEAD_BYTES + _LONG_HEADER_BYTES, end - at))
+        while walker._at < head_end:
+            walker._step()
 
     def _keep(self, tag: int, vr: bytes, value_at: int, length: int) -> None:
         if tag in PIXEL_TAGS:
