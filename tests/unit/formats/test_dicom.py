@@ -605,6 +605,103 @@ def test_names_are_decoded_as_pydicom_does(character_set: str | list[str], name:
     assert inspection.verdict is Verdict.VALID
 
 
+ESC = b"\x1b"
+
+
+@pytest.mark.parametrize(
+    "terms,raw,name",
+    [
+        # 春 holds 0x3D, 表 and 十 end in 0x5C and 0x3D in JIS X 0208.
+        (
+            "\\ISO 2022 IR 87",
+            b"Haru^Taro=" + ESC + b"$B=U" + ESC + b"(B^" + ESC + b"$BB@O:" + ESC + b"(B",
+            "Haru^Taro=春^太郎",
+        ),
+        (
+            "ISO 2022 IR 13\\ISO 2022 IR 87",
+            b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=" + ESC + b"$B;3ED" + ESC + b"(J^" + ESC + b"$BB@O:"
+            b"" + ESC + b"(J=" + ESC + b"$B$d$^$@" + ESC + b"(J^" + ESC + b"$B$?$m$&" + ESC + b"(J",
+            "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
+        ),
+        # The way back is forgotten before the delimiter.
+        (
+            "\\ISO 2022 IR 87",
+            b"A^B=" + ESC + b"$B=U^" + ESC + b"$BB@O:" + ESC + b"(B",
+            "A^B=春^太郎",
+        ),
+        ("\\ISO 2022 IR 159", b"A=" + ESC + b"$(D0!" + ESC + b"(B^B", "A=丂^B"),
+        (
+            "\\ISO 2022 IR 149",
+            b"Hong^Gildong=" + ESC + b"$)C\xfb\xf3^" + ESC + b"$)C\xd1\xce\xd4\xd7="
+            b"" + ESC + b"$)C\xc8\xab^" + ESC + b"$)C\xb1\xe6\xb5\xbf",
+            "Hong^Gildong=洪^吉洞=홍^길동",
+        ),
+        (
+            "\\ISO 2022 IR 58",
+            b"Zhang^XiaoDong=" + ESC + b"$)A\xd5\xc5^" + ESC + b"$)A\xd0\xa1\xb6\xab=",
+            "Zhang^XiaoDong=张^小东",
+        ),
+        ("ISO_IR 203", b"\xbcuv\xa4", "Œuv€"),
+        ("ISO 2022 IR 6\\ISO 2022 IR 203", b"A^" + ESC + b"-b\xbcuv\xa4", "A^Œuv€"),
+        (
+            "ISO 2022 IR 100\\ISO 2022 IR 144",
+            b"M\xfc" + ESC + b"-L\xdb\xee^\xfc",
+            "Müлю^ü",
+        ),
+    ],
+)
+def test_names_with_code_extensions_are_decoded_and_not_cut(
+    terms: str, raw: bytes, name: str
+) -> None:
+    inspection = inspect(with_text(0x00100010, "PN", raw, terms))
+    assert accepted(inspection).subject["PatientName"] == name
+    assert inspection.findings == ()
+
+
+def with_text(tag: int, vr: str, raw: bytes, terms: str) -> bytes:
+    """Return a file with these very bytes as a value, and this character set."""
+    data = any_file(dataset=any_dataset(PatientName=None, SpecificCharacterSet="ISO_IR 6"))
+    terms += " " * (len(terms) % 2)
+    data = data.replace(
+        b"CS\x08\x00ISO_IR 6", b"CS" + struct.pack("<H", len(terms)) + terms.encode()
+    )
+    raw += b" " * (len(raw) % 2)
+    element = struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(raw)) + raw
+    tags = [struct.pack("<HH", 0x0008, 0x0090), struct.pack("<HH", 0x0010, 0x0020)]
+    at = data.index(tags[tag >> 16 == 0x0010])
+    return data[:at] + element + data[at:]
+
+
+def test_backslash_within_a_kanji_separates_no_values() -> None:
+    hospital = "東十病院"
+    raw = b"\\".join([hospital.encode("iso2022_jp")] * 2)
+    assert raw.count(b"\\") == 1
+    kanji = b"\x1b$B" + b"\x4d\x5c" + b"\x1b(B"
+    text = kanji.decode("iso2022_jp")
+    inspection = inspect(with_text(0x00080080, "LO", raw + b"\\" + kanji, "\\ISO 2022 IR 87"))
+    assert accepted(inspection).attributes["InstitutionName"] == [hospital, hospital, text]
+    assert inspection.verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize(
+    "terms,raw,name",
+    [
+        ("", b"A^" + ESC + b"$B=U" + ESC + b"(B", "A^春"),
+        ("\\ISO 2022 IR 87", b"A" + ESC + b"%GB", "A%GB"),
+        ("\\ISO 2022 IR 87", b"A" + ESC, "A"),
+        ("\\ISO 2022 IR 87", b"A" + ESC + b"$B=U%" + ESC + b"(B", "A春%"),
+        ("\\ISO 2022 IR 149", b"A" + ESC + b"$)C\xfb\xf3^\xfb", "A洪^û"),
+        ("ISO IR 100", b"M\xfcller", "Müller"),
+    ],
+)
+def test_escape_sequences_beyond_the_declared_sets_are_a_warning(
+    terms: str, raw: bytes, name: str
+) -> None:
+    inspection = inspect(with_text(0x00100010, "PN", raw, terms))
+    assert accepted(inspection).subject["PatientName"] == name
+    assert only_code(inspection) is ReasonCode.DICOM_CHARSET_REPAIRED
+
+
 @pytest.mark.parametrize("term", ["NO_SUCH", "ISO\0_IR", "undefined", "hex_codec", "ISO_IR 100 x"])
 def test_unknown_character_set_is_a_warning(term: str) -> None:
     data = any_file(dataset=any_dataset(SpecificCharacterSet="ISO_IR 6"))
@@ -643,9 +740,11 @@ def test_control_characters_are_removed_from_text() -> None:
     assert accepted(inspection).subject["PatientName"] == "Doe^ane"
 
 
-def test_plain_ascii_objects_never_load_pydicom(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["Doe^Jane", "Müller^Jörg"])
+def test_objects_never_load_pydicom(tmp_path: Path, name: str) -> None:
     path = tmp_path / "image.dcm"
-    path.write_bytes(any_file())
+    dataset = any_dataset(SpecificCharacterSet="ISO_IR 100", PatientName=name)
+    path.write_bytes(any_file(dataset=dataset))
     program = (
         "import sys; from forebay.formats.dicom import inspect_dicom;"
         "from forebay.formats.source import FileSource;"
