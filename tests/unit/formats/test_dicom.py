@@ -239,6 +239,27 @@ def test_compressed_image_cut_anywhere_is_never_valid(cut: int) -> None:
         (b"\n <HTML>", "HTML"),
         (b"x<script>", "HTML"),
         (b"\xcf\xfa\xed\xfe", "program"),
+        *[
+            (mark + b" \n" + tag, "HTML")
+            for tag in (
+                *(b"<!--", b"<META http-equiv=refresh>", b"<a href=x>", b"<table>", b"<style>"),
+                *(b"<title>", b"<div onclick=x>", b"<p>", b"<BR>", b"<h1 id=x>", b"<hta:x>"),
+                *(b"<iframe>", b"<?xml ", b"<font\tx", b"<b>", b"<img src=x>", b"<object x"),
+            )
+            for mark in (b"", b"\xef\xbb\xbf")
+        ],
+        ("<html>".encode("utf-16"), "HTML"),
+        (b"\xfe\xff" + " <p>".encode("utf-16-be"), "HTML"),
+        (b"PK\x07\x08", "ZIP"),
+        (bytes(4) + b"PK\x03\x04", "ZIP"),
+        (bytes(124) + b"PK\x05\x06", "ZIP"),
+        (b"@echo off\r\ndel", "script"),
+        (b"\xef\xbb\xbf@ECHO off", "script"),
+        (b"\xef\xbb\xbf#!/bin/sh", "script"),
+        (b"{\\rtf1", "RTF"),
+        (b"%!PS-Adobe", "PostScript"),
+        (b"L\0\0\0\1\x14\2\0", "shortcut"),
+        (b"\xfd7zXZ\0", "archive"),
     ],
 )
 def test_preamble_of_another_kind_of_file_is_refused(start: bytes, kind: str) -> None:
@@ -250,7 +271,10 @@ def test_preamble_of_another_kind_of_file_is_refused(start: bytes, kind: str) ->
     assert inspect(data, refuse_polyglots=False).verdict is Verdict.WARNING
 
 
-@pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"R_1F7AAEBA350A45"])
+@pytest.mark.parametrize(
+    "start",
+    [b"II*\0", b"MM\0*", b"R_1F7AAEBA350A45", b"\\\1", b"<abc>", b"P<b>", b"@ward 7", b"1 < 2 PK"],
+)
 def test_tiff_and_harmless_preambles_are_accepted(start: bytes) -> None:
     assert inspect(any_file(preamble=start.ljust(128, b"\0"))).verdict is Verdict.VALID
 
