@@ -871,6 +871,9 @@ def test_nested_sequences_are_accepted_in_every_encoding(syntax: str, is_undefin
 
 # Those of SMPTE ST 2110 are for live streams (PS3.22), never for files.
 FILE_SYNTAXES = [uid for uid in AllTransferSyntaxes if not uid.startswith("1.2.840.10008.1.2.7.")]
+FILE_SYNTAXES += [
+    UID(f"1.2.840.10008.1.2.{ending}") for ending in ("4.110", "4.111", "4.112", "8.1")
+]
 
 
 @pytest.mark.parametrize("syntax", FILE_SYNTAXES, ids=lambda uid: uid.name)
@@ -882,6 +885,24 @@ def test_every_transfer_syntax_of_the_standard_is_known(syntax: UID) -> None:
     else:
         data = with_transfer_syntax(encapsulated_file([b"ab" * 9]), syntax)
     assert accepted(inspect(data)).transfer_syntax_uid == syntax
+
+
+@pytest.mark.parametrize("number", [52, 56, 58, 66])
+def test_retired_processes_of_jpeg_are_accepted_with_a_warning(number: int) -> None:
+    data = with_transfer_syntax(encapsulated_file([b"ab"]), f"1.2.840.10008.1.2.4.{number}")
+    inspection = inspect(data)
+    assert inspection.verdict is Verdict.WARNING
+    assert only_code(inspection) is ReasonCode.DICOM_VALUE_SUSPECT
+
+
+@pytest.mark.parametrize(
+    "ending", ["4.99", "4.67", "4.109", "4.50.1", "4.101.2", "6.1", "6.2", "7.1"]
+)
+def test_transfer_syntax_that_no_edition_reads_is_unsupported(ending: str) -> None:
+    data = with_transfer_syntax(encapsulated_file([b"ab"]), f"1.2.840.10008.1.2.{ending}")
+    inspection = inspect(data)
+    assert inspection.verdict is Verdict.UNSUPPORTED
+    assert only_code(inspection) is ReasonCode.DICOM_TRANSFER_SYNTAX_UNKNOWN
 
 
 def with_transfer_syntax(data: bytes, syntax: str) -> bytes:

@@ -47,14 +47,27 @@ _NATIVE: Final = {
     _DEFLATED: _EXPLICIT,
     "1.2.840.10008.1.2.2": Encoding(is_explicit=True, is_little_endian=False),
 }
-# PS3.5 annex A: encapsulated uncompressed, the JPEG and MPEG families, RLE, deflated frames.
-_ENCAPSULATED_SYNTAX: Final = re.compile(
-    r"1\.2\.840\.10008\.1\.2\.(?:1\.98|4\.\d{2,3}(?:\.\d)?|5|8\.1)"
+
+
+def _syntaxes(endings: str) -> frozenset[str]:
+    return frozenset(f"1.2.840.10008.1.2.{ending}" for ending in endings.split())
+
+
+# PS3.6 table A-1. A frame has a fragment or more of its own (PS3.5 section A.4): encapsulated
+# uncompressed, JPEG, JPEG-LS, JPEG 2000, JPEG XL, HTJ2K, RLE and deflated frames.
+_BY_FRAME: Final = _syntaxes(
+    "1.98 4.50 4.51 4.57 4.70 4.80 4.81 4.90 4.91 4.110 4.111 4.112 4.201 4.202 4.203 5 8.1"
 )
+# Frames share a code stream: JPEG 2000 of several components, MPEG-2, MPEG-4, HEVC. JPIP has none.
+_BY_STREAM: Final = _syntaxes(
+    "4.92 4.93 4.94 4.95 4.100 4.100.1 4.101 4.101.1 4.102 4.102.1 4.103 4.103.1 4.104 4.104.1"
+    " 4.105 4.105.1 4.106 4.106.1 4.107 4.108 4.204 4.205"
+)
+# Further processes of JPEG, encapsulated just so.
+_RETIRED: Final = _syntaxes("4.52 4.53 4.54 4.55 4.56 4.58 4.59 4.60 4.61 4.62 4.63 4.64 4.65 4.66")
+_KNOWN_SYNTAXES: Final = _BY_FRAME | _BY_STREAM | _RETIRED | _NATIVE.keys()
 # JPIP referenced deflate: the pixels are elsewhere, and the whole data set is deflated.
-_DEFLATED_SYNTAXES: Final = frozenset(
-    {_DEFLATED, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
-)
+_DEFLATED_SYNTAXES: Final = frozenset({_DEFLATED}) | _syntaxes("4.95 4.205")
 
 _DICOMDIR_CLASS: Final = "1.2.840.10008.1.3.10"
 _DIRECTORY_RECORDS: Final = 0x00041220
@@ -131,6 +144,8 @@ def _inspect(
     decoder = ValueDecoder(walk.values, is_little_endian=encoding.is_little_endian)
     identity = {keyword: decoder.uid(tag) for keyword, tag in IDENTITY.items()}
     warnings = [*meta.warnings, *_judge_identity(identity, meta)]
+    if syntax in _RETIRED:
+        warnings.append(_RETIRED_SYNTAX)
     attributes = decoder.decode(ATTRIBUTES)
     for keyword, (tag, parts) in SEQUENCES.items():
         if items := decoder.decode_items(walk.items.get(tag, ()), parts):
@@ -169,12 +184,12 @@ def _transfer_syntax(meta: FileMeta) -> str:
             found="none" if syntax is None else "an empty value",
             owner=Owner.INSTRUMENT,
         )
-    if syntax in _NATIVE or _ENCAPSULATED_SYNTAX.fullmatch(syntax):
+    if syntax in _KNOWN_SYNTAXES:
         return syntax
     raise refused(
         ReasonCode.DICOM_TRANSFER_SYNTAX_UNKNOWN,
-        "The transfer syntax is private, retired or no UID at all, so Forebay cannot read the data"
-        " set. Send the object in a standard transfer syntax.",
+        "The transfer syntax is private, withdrawn or no UID at all, so Forebay cannot read the"
+        " data set. Send the object in a standard transfer syntax.",
         expected="a transfer syntax of PS3.5",
         found=syntax if is_uid(syntax) else "no UID",
         verdict=Verdict.UNSUPPORTED if is_uid(syntax) else Verdict.INVALID,
@@ -409,6 +424,18 @@ def _judge_values(walk: DataSetWalk, decoder: ValueDecoder) -> list[Finding]:
             )
         )
     return warnings
+
+
+_RETIRED_SYNTAX: Final = Finding(
+    code=ReasonCode.DICOM_VALUE_SUSPECT,
+    message=(
+        "The transfer syntax is retired: the object is whole, but few programs can decode its"
+        " pixels. Have the sender convert such images."
+    ),
+    owner=Owner.INSTRUMENT,
+    expected="a transfer syntax that is in PS3.5 still",
+    found="a retired JPEG process",
+)
 
 
 def _dicomdir() -> RefusedError:
