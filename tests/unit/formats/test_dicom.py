@@ -1009,6 +1009,80 @@ def test_bytes_missing_within_a_large_last_frame_are_missed() -> None:
     assert inspect(data[:-200_000] + data[-199_000:]).verdict is Verdict.INVALID
 
 
+def with_last_offset(data: bytes, offset: int, count: int) -> bytes:
+    """Return an encapsulated file with another last place in its offset table."""
+    at = data.index(b"\xff\xff\xff\xff\xfe\xff\0\xe0", data.index(b"\xe0\x7f\x10\0")) + 12
+    at += 4 * (count - 1)
+    return data[:at] + struct.pack("<I", offset) + data[at + 4 :]
+
+
+@pytest.mark.parametrize("offset", [778, 300_000, 777_777_776])
+@pytest.mark.parametrize("frame_bytes", [1000, 200_000])
+def test_wrong_offset_table_is_a_warning_where_the_frames_are_whole(
+    frame_bytes: int, offset: int
+) -> None:
+    data = with_last_offset(encapsulated_file([bytes(frame_bytes)] * 3), offset, 3)
+    for first_read_bytes in (4096, 1 << 16):
+        inspection = inspect(data, first_read_bytes=first_read_bytes)
+        assert inspection.verdict is Verdict.WARNING
+        assert "offset table" in inspection.findings[0].message
+        assert only_code(inspection) is ReasonCode.DICOM_VALUE_SUSPECT
+    for broken in (data[:-8], data[:-500], data[:-900] + data[-700:]):
+        refusal = inspect(broken)
+        assert refusal.verdict is Verdict.INVALID
+        assert int(refusal.findings[0].position.removeprefix("byte ")) <= len(broken)
+
+
+def test_wrong_offset_table_before_too_many_frames_is_refused_within_bounds() -> None:
+    data = with_last_offset(encapsulated_file([bytes(300_000)] * 100), 777, 100)
+    inspection = inspect(data)
+    assert only_code(inspection) is ReasonCode.DICOM_MALFORMED
+    assert inspection.requests < 80
+    assert inspection.bytes_read < 2 << 20
+
+
+def test_bytes_missing_between_frames_lead_the_offset_table_astray() -> None:
+    data = encapsulated_file([bytes(200_000)] * 4)
+    assert inspect(data[:300_000] + data[300_100:]).verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize("has_bot", [True, False])
+def test_bytes_missing_between_frames_at_hand_are_missed(has_bot: bool) -> None:
+    data = encapsulated_file([bytes(5_000)] * 60, has_bot=has_bot)
+    for hole in range(2_000, 60_000, 7_001):
+        assert inspect(data[:hole] + data[hole + 10 :]).verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize(
+    "syntax,verdict",
+    [
+        (JPEG2000Lossless, Verdict.INVALID),
+        (RLELossless, Verdict.INVALID),
+        ("1.2.840.10008.1.2.4.201", Verdict.INVALID),
+        ("1.2.840.10008.1.2.4.93", Verdict.VALID),
+        ("1.2.840.10008.1.2.4.102", Verdict.VALID),
+        ("1.2.840.10008.1.2.4.107", Verdict.VALID),
+    ],
+)
+@pytest.mark.parametrize("frame_bytes", [500, 500_000])
+def test_fewer_fragments_than_frames_are_refused_unless_frames_share_a_stream(
+    syntax: str, verdict: Verdict, frame_bytes: int
+) -> None:
+    dataset = any_dataset()
+    data = encapsulated_file([bytes(frame_bytes)], dataset=dataset)
+    assert inspect(with_transfer_syntax(data, syntax)).verdict is Verdict.VALID
+    data = data.replace(b"IS\x02\x001 ", b"IS\x02\x0010")
+    inspection = inspect(with_transfer_syntax(data, syntax))
+    assert inspection.verdict is verdict
+    if verdict is Verdict.INVALID:
+        assert only_code(inspection) is ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH
+
+
+def test_more_fragments_than_frames_are_normal() -> None:
+    data = encapsulated_file([b"ab" * 50] * 4).replace(b"IS\x02\x004 ", b"IS\x02\x002 ")
+    assert inspect(data).verdict is Verdict.VALID
+
+
 def test_end_of_compressed_pixels_is_found_before_a_long_padding_element() -> None:
     padding = b"\xfc\xff\xfc\xffOB\0\0" + struct.pack("<I", 9_000) + bytes(9_000)
     data = encapsulated_file([bytes(300_000)] * 4) + padding

@@ -151,7 +151,7 @@ def _inspect(
         if items := decoder.decode_items(walk.items.get(tag, ()), parts):
             attributes[keyword] = items
     subject = {keyword: _as_text(each) for keyword, each in decoder.decode(SUBJECT).items()}
-    warnings += _judge_content(walk, identity["SOPClassUID"] or "", attributes)
+    warnings += _judge_content(walk, syntax, identity["SOPClassUID"] or "", attributes)
     warnings += _judge_values(walk, decoder)
     if polyglot := judge_tiff(reader, meta.preamble, attributes):
         if limits.refuse_polyglots:
@@ -314,9 +314,12 @@ def _identity_mismatch(keyword: str) -> Finding:
     )
 
 
-def _judge_content(walk: DataSetWalk, sop_class: str, attributes: dict[str, Any]) -> list[Finding]:
+def _judge_content(
+    walk: DataSetWalk, syntax: str, sop_class: str, attributes: dict[str, Any]
+) -> list[Finding]:
     has_pixels = walk.pixels is not None and walk.pixels.length != 0
     if has_pixels:
+        _judge_fragments(walk, syntax, attributes)
         return _judge_pixel_length(walk, attributes)
     if _PIXEL_URL in walk.values:
         return []
@@ -340,6 +343,22 @@ def _missing_content(code: ReasonCode, keyword: str) -> Finding:
         expected=keyword,
         found="none",
     )
+
+
+def _judge_fragments(walk: DataSetWalk, syntax: str, attributes: dict[str, Any]) -> None:
+    """Refuse fewer fragments than frames where each frame has its own (PS3.5 section A.4)."""
+    pixels, frames = walk.pixels, attributes.get("NumberOfFrames", 1)
+    if pixels is None or pixels.fragments is None or syntax in _BY_STREAM:
+        return
+    if isinstance(frames, int) and pixels.fragments < frames:
+        raise refused(
+            ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH,
+            "The compressed pixel data has fewer fragments than the image has frames, so frames"
+            " are missing. Send the object again, or have the number of frames corrected.",
+            at=pixels.value_at,
+            expected=f"{frames} fragments or more",
+            found=f"{pixels.fragments}",
+        )
 
 
 def _judge_pixel_length(walk: DataSetWalk, attributes: dict[str, Any]) -> list[Finding]:
@@ -410,6 +429,21 @@ def _judge_values(walk: DataSetWalk, decoder: ValueDecoder) -> list[Finding]:
                 owner=Owner.INSTRUMENT,
                 expected="text in the SpecificCharacterSet (0008,0005)",
                 found=", ".join(dict.fromkeys(decoder.repaired)),
+            )
+        )
+    if walk.wrong_table_at is not None:
+        warnings.append(
+            Finding(
+                code=ReasonCode.DICOM_VALUE_SUSPECT,
+                message=(
+                    "The basic offset table of the compressed pixel data names a place where no"
+                    " frame begins; the frames themselves are whole. Programs that trust the table"
+                    " will not find them."
+                ),
+                owner=Owner.INSTRUMENT,
+                position=f"byte {walk.wrong_table_at}",
+                expected="the places of frames",
+                found="the place of none",
             )
         )
     if walk.zero_padding_at is not None:

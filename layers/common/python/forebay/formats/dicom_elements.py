@@ -43,6 +43,9 @@ _LONG_TAIL_BYTES: Final = 64 << 10
 # To read this much takes less time than one request more.
 _LAST_FRAGMENTS_BYTES: Final = 128 << 10
 _MAX_END_CANDIDATES: Final = 64
+# To look at every frame of a file whose offset table is wrong.
+_MAX_WALK_REQUESTS: Final = 64
+_MAX_WALK_BYTES: Final = 16 << 20
 # Of a sequence that is kept: data set, sequence, item; nobody requests a hundred procedures.
 _IN_AN_ITEM: Final = 3
 _MAX_ITEMS: Final = 100
@@ -340,23 +343,29 @@ class _Walker:
         near the end of the file, all from there on is read at once. Otherwise the tail alone tells.
         """
         tag, length = self._fragment()
-        table_end = self._at + 8 + length
+        table_at, table_end = self._at, self._at + 8 + length
         if tag != ITEM or table_end > self._reader.size_bytes:
             raise self._broken_fragments(_name(tag))
+        last_frame_at = table_end
         if length >= 4:
             (offset,) = _LITTLE[2].unpack(self._reader.take(table_end - 4, 4))
-            self._at = table_end + offset
-            if offset:
-                if self._reader.size_bytes - self._at > _LAST_FRAGMENTS_BYTES:
-                    self._reader.window(self._at, 8)
-                if (end := self._follow_fragments()) is not None:
-                    return end
-        # Some writers get the table wrong; the items themselves are what counts.
+            last_frame_at += offset
         self._at = table_end
-        end = self._follow_fragments()
-        return self._find_end_in_tail() if end is None else end
+        starts: list[int] = []
+        end = self._follow_fragments(starts)
+        if end is not None:
+            self._count_fragments(len(starts))
+        if last_frame_at == table_end or last_frame_at in starts:
+            return self._find_end_in_tail() if end is None else end
+        if end is None and last_frame_at > self._at and self._is_fragment(last_frame_at):
+            self._at = last_frame_at
+            end = self._follow_fragments([])
+            return self._find_end_in_tail() if end is None else end
+        # Some writers get the table wrong; the items themselves are what counts.
+        self._walk.wrong_table_at = table_at
+        return self._walk_fragments(len(starts)) if end is None else end
 
-    def _follow_fragments(self) -> int | None:
+    def _follow_fragments(self, starts: list[int]) -> int | None:
         """Return where the items that are at hand or near the end lead; None when they do not."""
         size = self._reader.size_bytes
         while size - self._at >= 8:
@@ -369,8 +378,45 @@ class _Walker:
                 return self._at + 8
             if tag != ITEM:
                 raise self._broken_fragments(_name(tag))
+            starts.append(self._at)
             self._at += 8 + length
         raise self._cut_pixels()
+
+    def _is_fragment(self, at: int) -> bool:
+        """Tell whether an item begins at a place; what follows is read with it when it is short."""
+        rest = self._reader.size_bytes - at
+        if rest < 8:
+            return False
+        window, index = self._reader.window(at, rest if rest <= _LAST_FRAGMENTS_BYTES else 8)
+        return window[index : index + 4] == ITEM_BYTES
+
+    def _walk_fragments(self, count: int) -> int:
+        """Go from item to item where the offset table leads astray; they tell if bytes are lost."""
+        self._find_end_in_tail()
+        reader = self._reader
+        most_requests = reader.requests + _MAX_WALK_REQUESTS
+        most_bytes = reader.bytes_read + _MAX_WALK_BYTES
+        while reader.requests <= most_requests and reader.bytes_read <= most_bytes:
+            tag, length = self._fragment()
+            if tag == SEQUENCE_END:
+                self._count_fragments(count)
+                return self._at + 8
+            if tag != ITEM:
+                raise self._broken_fragments(_name(tag))
+            count += 1
+            self._at += 8 + length
+        raise refused(
+            ReasonCode.DICOM_MALFORMED,
+            "The offset table of the compressed pixel data leads to no frame, and there are too"
+            " many frames to look for damage at each: bytes are missing, or the table is wrong.",
+            at=self._walk.wrong_table_at,
+            expected="the places of frames",
+            found="the place of none",
+        )
+
+    def _count_fragments(self, count: int) -> None:
+        if self._walk.pixels is not None:
+            self._walk.pixels = self._walk.pixels._replace(fragments=count)
 
     def _fragment(self) -> tuple[int, int]:
         if self._reader.size_bytes - self._at < 8:
@@ -416,7 +462,7 @@ class _Walker:
             ReasonCode.DICOM_TRUNCATED,
             "The compressed pixel data does not end before the file does: the file was cut off."
             " Send it again.",
-            at=self._at,
+            at=min(self._at, self._reader.size_bytes),
             expected="the sequence delimitation item that ends the pixel data",
             found=f"end of file at byte {self._reader.size_bytes}",
         )
