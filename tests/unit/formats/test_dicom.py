@@ -604,6 +604,30 @@ def test_pixel_data_shorter_than_the_image_is_refused() -> None:
     assert inspection.verdict is Verdict.INVALID
 
 
+@pytest.mark.parametrize(
+    "old,new,keyword",
+    [
+        (b"\x28\0\x10\0US\x02\0\x08\0", b"", "Rows"),
+        (b"\x28\0\x11\0US\x02\0\x08\0", b"\x28\0\x11\0US\x04\0\x08\0\x08\0", "Columns"),
+        (b"\x28\0\0\1US\x02\0\x10\0", b"\x28\0\0\1US\x02\0\0\0", "BitsAllocated"),
+        (b"\x28\0\0\1US\x02\0\x10\0", b"", "BitsAllocated"),
+        (b"IS\x02\x001 ", b"IS\x02\x000 ", "NumberOfFrames"),
+        (b"IS\x02\x001 ", b"IS\x02\x00-3", "NumberOfFrames"),
+        (b"IS\x02\x001 ", b"IS\x04\x009\\9 ", "NumberOfFrames"),
+    ],
+)
+def test_length_of_pixels_that_cannot_be_checked_is_a_warning_naming_why(
+    old: bytes, new: bytes, keyword: str
+) -> None:
+    data = any_file(dataset=any_dataset(NumberOfFrames=1))
+    assert inspect(data).verdict is Verdict.VALID
+    assert data.count(old) == 1
+    inspection = inspect(data.replace(old, new))
+    assert inspection.verdict is Verdict.WARNING
+    assert only_code(inspection) is ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH
+    assert inspection.findings[0].found == f"none in {keyword}"
+
+
 def test_pixel_data_longer_than_the_image_is_a_warning() -> None:
     inspection = inspect(any_file(dataset=any_dataset(Rows=4)))
     assert only_code(inspection) is ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH
@@ -788,6 +812,37 @@ def test_position_in_deflated_data_says_so() -> None:
     inspection = inspect(cut)
     assert only_code(inspection) is ReasonCode.DICOM_TRUNCATED
     assert inspection.findings[0].position.startswith("inflated byte ")
+
+
+def test_zeros_after_a_deflated_data_set_are_judged_as_after_any_other() -> None:
+    data = any_file(DeflatedExplicitVRLittleEndian)
+    whole = data[:-1] if data.endswith(b"\0") else data
+    is_odd = (len(whole) - (144 + struct.unpack_from("<I", data, 140)[0])) % 2
+    for zeros, verdict in (
+        (is_odd, Verdict.VALID),
+        (is_odd + 1, Verdict.WARNING),
+        (is_odd + 50_000, Verdict.WARNING),
+        ((64 << 10) + 2, Verdict.INVALID),
+        (1_000_000, Verdict.INVALID),
+    ):
+        inspection = inspect(whole + bytes(zeros))
+        assert inspection.verdict is verdict
+        assert all(each.code is ReasonCode.DICOM_TRAILING_BYTES for each in inspection.findings)
+    assert inspect(whole + b"\0PK").verdict is Verdict.INVALID
+
+
+def test_deflated_data_set_without_its_pad_byte_is_a_warning() -> None:
+    for name in ("A", "AB", "ABC", "ABCDEF", "X^Y", "Q^RSTU"):
+        data = any_file(DeflatedExplicitVRLittleEndian, dataset=any_dataset(PatientName=name))
+        start = 144 + struct.unpack_from("<I", data, 140)[0]
+        inflater = zlib.decompressobj(wbits=-15)
+        inflater.decompress(data[start:])
+        if inflater.unused_data:
+            inspection = inspect(data[:-1])
+            assert only_code(inspection) is ReasonCode.DICOM_VALUE_SUSPECT
+            assert inspection.verdict is Verdict.WARNING
+            return
+    pytest.fail("none of these deflates to an odd length")
 
 
 def test_rle_file_is_accepted() -> None:

@@ -7,6 +7,7 @@ only when its structure holds up to its last byte, so that a cut anywhere shows.
 import math
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.imaging import DicomInstance, is_tolerated_uid, is_uid
 from forebay.domain.inspection import ByteSource, Inspection
-from forebay.formats.dicom_elements import walk_data_set
+from forebay.formats.dicom_elements import MAX_ZERO_PADDING_BYTES, walk_data_set
 from forebay.formats.dicom_meta import (
     MEDIA_SOP_CLASS,
     MEDIA_SOP_INSTANCE,
@@ -28,6 +29,7 @@ from forebay.formats.dicom_structure import (
     FLOAT_PIXELS,
     DataSetWalk,
     Encoding,
+    PixelData,
 )
 from forebay.formats.dicom_tiff import judge_tiff
 from forebay.formats.dicom_values import ATTRIBUTES, IDENTITY, SEQUENCES, SUBJECT, ValueDecoder
@@ -213,7 +215,9 @@ def _walk_deflated(
     source: ByteSource, reader: RangeReader, meta: FileMeta, limits: DicomLimits
 ) -> DataSetWalk:
     deflated = reader.take(meta.end, reader.size_bytes - meta.end)
-    inflated = BytesSource(_inflate(deflated, meta.end, limits), name=source.name)
+    content, padding = _inflate(deflated, meta.end, limits)
+    meta.warnings += _judge_padding(reader.size_bytes, padding, len(deflated))
+    inflated = BytesSource(content, name=source.name)
     body_limits = replace(limits, max_read_bytes=2 * inflated.size_bytes + limits.max_read_bytes)
     try:
         return _walk(RangeReader(inflated, body_limits), 0, _DEFLATED, body_limits)
@@ -223,7 +227,8 @@ def _walk_deflated(
         raise RefusedError(finding, refusal.verdict) from refusal
 
 
-def _inflate(deflated: bytes, start: int, limits: DicomLimits) -> bytes:
+def _inflate(deflated: bytes, start: int, limits: DicomLimits) -> tuple[bytes, int]:
+    """Return what was deflated, and how many zero bytes follow it."""
     inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     try:
         inflated = inflater.decompress(deflated, limits.max_inflated_bytes)
@@ -250,16 +255,38 @@ def _inflate(deflated: bytes, start: int, limits: DicomLimits) -> bytes:
             expected="the end of the deflated data",
             found="end of file",
         )
-    # One zero byte makes the length even (PS3.5 section A.5).
-    if inflater.unused_data.strip(b"\0"):
+    padding = len(inflater.unused_data)
+    if inflater.unused_data.strip(b"\0") or padding > MAX_ZERO_PADDING_BYTES:
         raise refused(
             ReasonCode.DICOM_TRAILING_BYTES,
             "After the deflated data set come further bytes: something was appended to the file.",
-            at=start + len(deflated) - len(inflater.unused_data),
+            at=start + len(deflated) - padding,
             expected="the end of the file",
-            found=f"{len(inflater.unused_data)} bytes",
+            found=f"{padding} bytes",
         )
-    return inflated
+    return inflated, padding
+
+
+def _judge_padding(size: int, padding: int, deflated_bytes: int) -> list[Finding]:
+    """Compare zeros behind a deflated data set with the one that makes its length even (A.5)."""
+    is_odd = (deflated_bytes - padding) % 2
+    if padding > is_odd:
+        return [_zero_padding(size - padding + is_odd)]
+    if padding == is_odd:
+        return []
+    return [
+        Finding(
+            code=ReasonCode.DICOM_VALUE_SUSPECT,
+            message=(
+                "The deflated data set is whole, but the zero byte that should make its length"
+                " even is missing."
+            ),
+            owner=Owner.SENDER,
+            position=f"byte {size}",
+            expected="an even number of bytes (PS3.5 section A.5)",
+            found=f"{deflated_bytes}",
+        )
+    ]
 
 
 def _judge_identity(identity: dict[str, str | None], meta: FileMeta) -> list[Finding]:
@@ -364,9 +391,21 @@ def _judge_fragments(walk: DataSetWalk, syntax: str, attributes: dict[str, Any])
 def _judge_pixel_length(walk: DataSetWalk, attributes: dict[str, Any]) -> list[Finding]:
     """Compare the length of native pixel data with what the image's size asks for."""
     pixels = walk.pixels
-    expected = _pixel_bytes(walk, attributes)
-    if pixels is None or pixels.length is None or expected is None:
+    if pixels is None or pixels.length is None:
         return []
+    factors = {
+        "Rows": attributes.get("Rows"),
+        "Columns": attributes.get("Columns"),
+        "BitsAllocated": _FLOAT_BITS.get(pixels.tag, attributes.get("BitsAllocated")),
+        "SamplesPerPixel": attributes.get("SamplesPerPixel", 1),
+        "NumberOfFrames": attributes.get("NumberOfFrames", 1),
+    }
+    unusable = [
+        keyword for keyword, factor in factors.items() if not isinstance(factor, int) or factor <= 0
+    ]
+    if unusable:
+        return [_unknown_pixel_length(pixels, unusable)]
+    expected = _pixel_bytes(factors, attributes)
     if pixels.length in (expected, expected + expected % 2):
         return []
     is_short = pixels.length < expected
@@ -388,21 +427,27 @@ def _judge_pixel_length(walk: DataSetWalk, attributes: dict[str, Any]) -> list[F
     return [finding]
 
 
-def _pixel_bytes(walk: DataSetWalk, attributes: dict[str, Any]) -> int | None:
-    """Return how long native pixel data must be (PS3.5 section 8.1), None when it is not said."""
-    tag = walk.pixels.tag if walk.pixels else 0
-    rows, columns = attributes.get("Rows"), attributes.get("Columns")
-    bits = _FLOAT_BITS.get(tag, attributes.get("BitsAllocated"))
-    samples = attributes.get("SamplesPerPixel", 1)
-    frames = attributes.get("NumberOfFrames", 1)
-    factors = (rows, columns, bits, samples, frames)
-    if not all(isinstance(factor, int) for factor in factors):
-        return None
-    total_bits = math.prod(map(int, factors))
-    if samples == 3:
+def _pixel_bytes(factors: Mapping[str, Any], attributes: dict[str, Any]) -> int:
+    """Return how long native pixel data must be (PS3.5 section 8.1)."""
+    total_bits: int = math.prod(factors.values())
+    if factors["SamplesPerPixel"] == 3:
         share = _SUBSAMPLED.get(str(attributes.get("PhotometricInterpretation")), 1)
         total_bits = int(total_bits * share)
     return -(-total_bits // 8)
+
+
+def _unknown_pixel_length(pixels: PixelData, unusable: list[str]) -> Finding:
+    return Finding(
+        code=ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH,
+        message=(
+            "Whether the pixel data is complete cannot be told: what gives its length is missing,"
+            " or is not one positive number. Compare with the original."
+        ),
+        owner=Owner.INSTRUMENT,
+        position=f"byte {pixels.value_at}",
+        expected="one positive number each",
+        found=f"none in {', '.join(unusable)}",
+    )
 
 
 def _judge_values(walk: DataSetWalk, decoder: ValueDecoder) -> list[Finding]:
@@ -447,17 +492,19 @@ def _judge_values(walk: DataSetWalk, decoder: ValueDecoder) -> list[Finding]:
             )
         )
     if walk.zero_padding_at is not None:
-        warnings.append(
-            Finding(
-                code=ReasonCode.DICOM_TRAILING_BYTES,
-                message="After the data set come zero bytes, which belong to no element.",
-                owner=Owner.SENDER,
-                position=f"byte {walk.zero_padding_at}",
-                expected="the end of the file",
-                found="zero bytes",
-            )
-        )
+        warnings.append(_zero_padding(walk.zero_padding_at))
     return warnings
+
+
+def _zero_padding(at: int) -> Finding:
+    return Finding(
+        code=ReasonCode.DICOM_TRAILING_BYTES,
+        message="After the data set come zero bytes, which belong to no element.",
+        owner=Owner.SENDER,
+        position=f"byte {at}",
+        expected="the end of the file",
+        found="zero bytes",
+    )
 
 
 _RETIRED_SYNTAX: Final = Finding(

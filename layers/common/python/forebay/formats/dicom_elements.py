@@ -33,7 +33,7 @@ from forebay.formats.dicom_structure import (
     RawValue,
 )
 
-__all__ = ["walk_data_set"]
+__all__ = ["MAX_ZERO_PADDING_BYTES", "walk_data_set"]
 
 _LITTLE: Final = (struct.Struct("<HH"), struct.Struct("<H"), struct.Struct("<I"))
 _BIG: Final = (struct.Struct(">HH"), struct.Struct(">H"), struct.Struct(">I"))
@@ -53,7 +53,8 @@ _MAX_ITEM_VALUE_BYTES: Final = 64
 # Where nesting beyond every bound shows at the latest, unless something stands before it.
 _SEQUENCE_HEAD_BYTES: Final = 1 << 10
 _LONG_HEADER_BYTES: Final = 12
-_MAX_ZERO_PADDING_BYTES: Final = 64 << 10
+MAX_ZERO_PADDING_BYTES: Final = 64 << 10
+"""What follows a data set may be this many zeros; some archives pad to blocks."""
 
 
 def walk_data_set(
@@ -283,7 +284,7 @@ class _Walker:
 
     def _is_zero_to_the_end(self) -> bool:
         rest = self._reader.size_bytes - self._at
-        return rest <= _MAX_ZERO_PADDING_BYTES and not any(self._reader.take(self._at, rest))
+        return rest <= MAX_ZERO_PADDING_BYTES and not any(self._reader.take(self._at, rest))
 
     def _close_item(self, top: Open, tag: int) -> None:
         if tag == ITEM_END and top.kind is Container.ITEM and top.is_undefined:
