@@ -750,6 +750,36 @@ def test_escape_sequences_beyond_the_declared_sets_are_a_warning(
     assert only_code(inspection) is ReasonCode.DICOM_CHARSET_REPAIRED
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"\x1b", b"$B", b"(B", b"(J", b"$)C", b"$)A", b"-b", b"%", b"=U", b"\xfb\xf3"]
+        )
+        | st.binary(max_size=3),
+        max_size=12,
+    ),
+    st.lists(
+        st.sampled_from(["", "ISO_IR 192", "GB18030", "ISO_IR 13"])
+        | st.sampled_from(["6", "13", "58", "87", "144", "149", "159"]).map(
+            "ISO 2022 IR {}".format
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sampled_from(["PN", "LO", "LT"]),
+)
+def test_any_bytes_become_text_without_controls(
+    pieces: list[bytes], terms: list[str], vr: str
+) -> None:
+    tag, keyword = (0x00100010, "PatientName") if vr == "PN" else (0x00080080, "InstitutionName")
+    data = with_text(tag, vr, b"".join(pieces), "\\".join(terms))
+    record = accepted(inspect(data))
+    value = (record.subject if vr == "PN" else record.attributes).get(keyword, "")
+    for text in value if isinstance(value, list) else [value]:
+        assert "\x1b" not in text
+        text.encode()
+
+
 @pytest.mark.parametrize("term", ["NO_SUCH", "ISO\0_IR", "undefined", "hex_codec", "ISO_IR 100 x"])
 def test_unknown_character_set_is_a_warning(term: str) -> None:
     data = any_file(dataset=any_dataset(SpecificCharacterSet="ISO_IR 6"))
