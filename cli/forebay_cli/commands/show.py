@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from forebay.adapters.catalog_reader import CatalogReader, Study
 from forebay.domain.findings import Finding
-from forebay.domain.imaging import is_uid
+from forebay.domain.imaging import is_tolerated_uid
 from forebay.domain.objects import Choice, Kind, ObjectRecord, split_object_id
 from forebay.domain.runs import PipelineRun
 from forebay.domain.states import State
@@ -155,7 +155,7 @@ def look_up(deployment: Deployment, reference: str) -> FoundObject | FoundSevera
         return _by_uri(deployment, catalog, match["bucket"], match["key"])
     if is_object_id(reference):
         return _by_id(catalog, reference)
-    if is_uid(reference) and "." in reference:
+    if is_tolerated_uid(reference) and "." in reference:
         return _by_uid(catalog, reference)
     if _RUN_ID.fullmatch(reference) and (run := catalog.pipeline_run(reference)):
         return _by_run(catalog, run)

@@ -65,11 +65,12 @@ def look_up(monkeypatch: pytest.MonkeyPatch) -> Any:
     return look
 
 
-def test_an_object_is_found_by_id_uri_and_uid(look_up: Any) -> None:
+@pytest.mark.parametrize("uid", ["1.2.3", "1.2.034"])
+def test_an_object_is_found_by_id_uri_and_uid(look_up: Any, uid: str) -> None:
     location = Location("landing", "lab/ab.dcm", "v1")
-    record = any_record(location=location, metadata={"SOPInstanceUID": "1.2.3"})
+    record = any_record(location=location, metadata={"SOPInstanceUID": uid})
     reader = FakeReader([record])
-    for reference in (record.object_id, "s3://landing/lab/ab.dcm", "1.2.3"):
+    for reference in (record.object_id, "s3://landing/lab/ab.dcm", uid):
         assert look_up(reader, reference).record is record
 
 

@@ -111,13 +111,22 @@ def test_instance_is_filed_by_study_series_and_instance() -> None:
     assert zone_key(any_record(metadata=metadata)) == f"dicom/{study}/{series}/{sop}.dcm"
 
 
-@pytest.mark.parametrize("bad", ["", "..", "1..2", "1.02", "1.2/3", "1.2\n", "1." * 33, "1.2 "])
+@pytest.mark.parametrize(
+    "bad", ["", "..", "1..2", ".1", "1.", "1.2/3", "1.\u0662", "1.2\n", "1." * 33, "1.2 "]
+)
 @pytest.mark.parametrize("level", ["Study", "Series", "SOP"])
 def test_instance_with_an_invalid_uid_gets_no_key(level: str, bad: str) -> None:
     metadata = {f"{each}InstanceUID": any_uid() for each in ("Study", "Series", "SOP")}
 
     with pytest.raises(ValueError, match="invalid UID"):
         instance_key(metadata | {f"{level}InstanceUID": bad})
+
+
+@given(st.from_regex(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}", fullmatch=True))
+def test_every_uid_of_digits_and_dots_names_an_instance(uid: str) -> None:
+    metadata = {f"{level}InstanceUID": uid for level in ("Study", "Series", "SOP")}
+
+    assert instance_key(metadata) == f"dicom/{uid}/{uid}/{uid}.dcm"
 
 
 def test_files_in_quarantine_are_filed_by_reason_and_id() -> None:

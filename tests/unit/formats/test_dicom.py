@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -30,11 +31,14 @@ from pydicom.uid import (
 from forebay.domain.findings import ReasonCode, Verdict
 from forebay.domain.imaging import DicomInstance
 from forebay.domain.inspection import Inspection
+from forebay.domain.naming import instance_key
 from forebay.formats import dicom_elements
 from forebay.formats.dicom import DicomLimits, inspect_dicom
+from forebay.formats.dicom_structure import ITEM_BYTES, SEQUENCE_END_BYTES
 from forebay.formats.source import BytesSource
 
 SOP = "1.2.3.4.5"
+ITEM_END_BYTES = b"\xfe\xff\x0d\xe0\0\0\0\0"
 NATIVE = [
     ImplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -235,6 +239,27 @@ def test_compressed_image_cut_anywhere_is_never_valid(cut: int) -> None:
         (b"\n <HTML>", "HTML"),
         (b"x<script>", "HTML"),
         (b"\xcf\xfa\xed\xfe", "program"),
+        *[
+            (mark + b" \n" + tag, "HTML")
+            for tag in (
+                *(b"<!--", b"<META http-equiv=refresh>", b"<a href=x>", b"<table>", b"<style>"),
+                *(b"<title>", b"<div onclick=x>", b"<p>", b"<BR>", b"<h1 id=x>", b"<hta:x>"),
+                *(b"<iframe>", b"<?xml ", b"<font\tx", b"<b>", b"<img src=x>", b"<object x"),
+            )
+            for mark in (b"", b"\xef\xbb\xbf")
+        ],
+        ("<html>".encode("utf-16"), "HTML"),
+        (b"\xfe\xff" + " <p>".encode("utf-16-be"), "HTML"),
+        (b"PK\x07\x08", "ZIP"),
+        (bytes(4) + b"PK\x03\x04", "ZIP"),
+        (bytes(124) + b"PK\x05\x06", "ZIP"),
+        (b"@echo off\r\ndel", "script"),
+        (b"\xef\xbb\xbf@ECHO off", "script"),
+        (b"\xef\xbb\xbf#!/bin/sh", "script"),
+        (b"{\\rtf1", "RTF"),
+        (b"%!PS-Adobe", "PostScript"),
+        (b"L\0\0\0\1\x14\2\0", "shortcut"),
+        (b"\xfd7zXZ\0", "archive"),
     ],
 )
 def test_preamble_of_another_kind_of_file_is_refused(start: bytes, kind: str) -> None:
@@ -246,7 +271,10 @@ def test_preamble_of_another_kind_of_file_is_refused(start: bytes, kind: str) ->
     assert inspect(data, refuse_polyglots=False).verdict is Verdict.WARNING
 
 
-@pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"R_1F7AAEBA350A45"])
+@pytest.mark.parametrize(
+    "start",
+    [b"II*\0", b"MM\0*", b"R_1F7AAEBA350A45", b"\\\1", b"<abc>", b"P<b>", b"@ward 7", b"1 < 2 PK"],
+)
 def test_tiff_and_harmless_preambles_are_accepted(start: bytes) -> None:
     assert inspect(any_file(preamble=start.ljust(128, b"\0"))).verdict is Verdict.VALID
 
@@ -309,6 +337,24 @@ def test_leading_zero_in_a_uid_is_a_warning() -> None:
     inspection = inspect(data)
     assert only_code(inspection) is ReasonCode.DICOM_UID_INVALID
     assert accepted(inspection).series_instance_uid == "1.2.034"
+
+
+@given(st.text(alphabet="0012.. /x\0", max_size=66), st.sampled_from(["Study", "Series", "SOP"]))
+@example("1.2.034", "SOP")
+@example("0" * 64, "Study")
+@example("0" * 65, "Series")
+@example("..", "SOP")
+def test_every_instance_that_is_accepted_can_be_named(uid: str, level: str) -> None:
+    data = any_file(dataset=any_dataset(**{f"{level}InstanceUID": "9.8.7.6"}))
+    value = uid.encode() + b"\0" * (len(uid) % 2)
+    inspection = inspect(
+        data.replace(b"UI\x08\x009.8.7.6\0", b"UI" + struct.pack("<H", len(value)) + value)
+    )
+    if inspection.record:
+        key = instance_key(inspection.record.as_metadata())
+
+        assert re.fullmatch(r"dicom(/[0-9][0-9.]*){3}\.dcm", key)
+        assert not {"", ".", ".."} & set(key.split("/"))
 
 
 def test_other_instance_in_file_meta_is_a_warning_and_the_data_set_counts() -> None:
@@ -458,6 +504,43 @@ def test_long_sequence_of_known_length_is_stepped_over_not_read() -> None:
     assert only_code(inspect(data[:-1])) is ReasonCode.DICOM_TRUNCATED
 
 
+def nested(levels: int, *, is_explicit: bool) -> bytes:
+    """Return one sequence in the other, all of defined length, with the innermost item empty."""
+    vr, step = (b"SQ\0\0", 20) if is_explicit else (b"", 16)
+    tag = struct.pack("<HH", 0x0040, 0xA730)
+    return b"".join(
+        tag + vr + struct.pack("<I", n * step + 8) + ITEM_BYTES + struct.pack("<I", n * step)
+        for n in reversed(range(levels))
+    )
+
+
+@pytest.mark.parametrize("is_explicit", [True, False])
+@pytest.mark.parametrize("levels", [100, 5_000, 100_000])
+def test_nesting_is_bounded_in_sequences_of_any_length(levels: int, is_explicit: bool) -> None:
+    syntax = ExplicitVRLittleEndian if is_explicit else ImplicitVRLittleEndian
+    data = any_file(syntax)
+    at = data.index(struct.pack("<HH", 0x7FE0, 0x0010))
+    data = data[:at] + nested(levels, is_explicit=is_explicit) + data[at:]
+    for first_read_bytes in (400, 1000, 1 << 16):
+        inspection = inspect(data, first_read_bytes=first_read_bytes)
+        assert only_code(inspection) is ReasonCode.LIMIT_EXCEEDED
+
+
+@pytest.mark.parametrize("length", [4, 12, 600, 70_000])
+@pytest.mark.parametrize("is_nested", [True, False])
+def test_sequence_without_items_is_refused_at_any_length(length: int, is_nested: bool) -> None:
+    element = (
+        b"\x40\0\x30\xa7SQ\0\0" + struct.pack("<I", length) + b"\xde\xad\xbe\xef" * (length // 4)
+    )
+    if is_nested:
+        item = ITEM_BYTES + b"\xff" * 4 + element + ITEM_END_BYTES
+        element = b"\x40\0\x30\xa7SQ\0\0" + b"\xff" * 4 + item + SEQUENCE_END_BYTES
+    data = with_raw_element(any_file(), element)
+    for first_read_bytes in (400, 1000, 1 << 16):
+        inspection = inspect(data, first_read_bytes=first_read_bytes)
+        assert only_code(inspection) is ReasonCode.DICOM_MALFORMED
+
+
 def test_empty_groups_at_the_end_of_a_name_are_left_out() -> None:
     record = accepted(inspect(any_file(dataset=any_dataset(PatientName="Wang^XiaoDong=="))))
     assert record.subject["PatientName"] == "Wang^XiaoDong"
@@ -521,6 +604,30 @@ def test_pixel_data_shorter_than_the_image_is_refused() -> None:
     assert inspection.verdict is Verdict.INVALID
 
 
+@pytest.mark.parametrize(
+    "old,new,keyword",
+    [
+        (b"\x28\0\x10\0US\x02\0\x08\0", b"", "Rows"),
+        (b"\x28\0\x11\0US\x02\0\x08\0", b"\x28\0\x11\0US\x04\0\x08\0\x08\0", "Columns"),
+        (b"\x28\0\0\1US\x02\0\x10\0", b"\x28\0\0\1US\x02\0\0\0", "BitsAllocated"),
+        (b"\x28\0\0\1US\x02\0\x10\0", b"", "BitsAllocated"),
+        (b"IS\x02\x001 ", b"IS\x02\x000 ", "NumberOfFrames"),
+        (b"IS\x02\x001 ", b"IS\x02\x00-3", "NumberOfFrames"),
+        (b"IS\x02\x001 ", b"IS\x04\x009\\9 ", "NumberOfFrames"),
+    ],
+)
+def test_length_of_pixels_that_cannot_be_checked_is_a_warning_naming_why(
+    old: bytes, new: bytes, keyword: str
+) -> None:
+    data = any_file(dataset=any_dataset(NumberOfFrames=1))
+    assert inspect(data).verdict is Verdict.VALID
+    assert data.count(old) == 1
+    inspection = inspect(data.replace(old, new))
+    assert inspection.verdict is Verdict.WARNING
+    assert only_code(inspection) is ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH
+    assert inspection.findings[0].found == f"none in {keyword}"
+
+
 def test_pixel_data_longer_than_the_image_is_a_warning() -> None:
     inspection = inspect(any_file(dataset=any_dataset(Rows=4)))
     assert only_code(inspection) is ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH
@@ -544,6 +651,133 @@ def test_names_are_decoded_as_pydicom_does(character_set: str | list[str], name:
     assert accepted(inspection).subject["PatientName"] == str(dcmread(io.BytesIO(data)).PatientName)
     assert accepted(inspection).subject["PatientName"] == name
     assert inspection.verdict is Verdict.VALID
+
+
+ESC = b"\x1b"
+
+
+@pytest.mark.parametrize(
+    "terms,raw,name",
+    [
+        # 春 holds 0x3D, 表 and 十 end in 0x5C and 0x3D in JIS X 0208.
+        (
+            "\\ISO 2022 IR 87",
+            b"Haru^Taro=" + ESC + b"$B=U" + ESC + b"(B^" + ESC + b"$BB@O:" + ESC + b"(B",
+            "Haru^Taro=春^太郎",
+        ),
+        (
+            "ISO 2022 IR 13\\ISO 2022 IR 87",
+            b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=" + ESC + b"$B;3ED" + ESC + b"(J^" + ESC + b"$BB@O:"
+            b"" + ESC + b"(J=" + ESC + b"$B$d$^$@" + ESC + b"(J^" + ESC + b"$B$?$m$&" + ESC + b"(J",
+            "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
+        ),
+        # The way back is forgotten before the delimiter.
+        (
+            "\\ISO 2022 IR 87",
+            b"A^B=" + ESC + b"$B=U^" + ESC + b"$BB@O:" + ESC + b"(B",
+            "A^B=春^太郎",
+        ),
+        ("\\ISO 2022 IR 159", b"A=" + ESC + b"$(D0!" + ESC + b"(B^B", "A=丂^B"),
+        (
+            "\\ISO 2022 IR 149",
+            b"Hong^Gildong=" + ESC + b"$)C\xfb\xf3^" + ESC + b"$)C\xd1\xce\xd4\xd7="
+            b"" + ESC + b"$)C\xc8\xab^" + ESC + b"$)C\xb1\xe6\xb5\xbf",
+            "Hong^Gildong=洪^吉洞=홍^길동",
+        ),
+        (
+            "\\ISO 2022 IR 58",
+            b"Zhang^XiaoDong=" + ESC + b"$)A\xd5\xc5^" + ESC + b"$)A\xd0\xa1\xb6\xab=",
+            "Zhang^XiaoDong=张^小东",
+        ),
+        ("ISO_IR 203", b"\xbcuv\xa4", "Œuv€"),
+        ("ISO 2022 IR 6\\ISO 2022 IR 203", b"A^" + ESC + b"-b\xbcuv\xa4", "A^Œuv€"),
+        (
+            "ISO 2022 IR 100\\ISO 2022 IR 144",
+            b"M\xfc" + ESC + b"-L\xdb\xee^\xfc",
+            "Müлю^ü",
+        ),
+    ],
+)
+def test_names_with_code_extensions_are_decoded_and_not_cut(
+    terms: str, raw: bytes, name: str
+) -> None:
+    inspection = inspect(with_text(0x00100010, "PN", raw, terms))
+    assert accepted(inspection).subject["PatientName"] == name
+    assert inspection.findings == ()
+
+
+def with_text(tag: int, vr: str, raw: bytes, terms: str) -> bytes:
+    """Return a file with these very bytes as a value, and this character set."""
+    data = any_file(dataset=any_dataset(PatientName=None, SpecificCharacterSet="ISO_IR 6"))
+    terms += " " * (len(terms) % 2)
+    data = data.replace(
+        b"CS\x08\x00ISO_IR 6", b"CS" + struct.pack("<H", len(terms)) + terms.encode()
+    )
+    raw += b" " * (len(raw) % 2)
+    element = struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(raw)) + raw
+    tags = [struct.pack("<HH", 0x0008, 0x0090), struct.pack("<HH", 0x0010, 0x0020)]
+    at = data.index(tags[tag >> 16 == 0x0010])
+    return data[:at] + element + data[at:]
+
+
+def test_backslash_within_a_kanji_separates_no_values() -> None:
+    hospital = "東十病院"
+    raw = b"\\".join([hospital.encode("iso2022_jp")] * 2)
+    assert raw.count(b"\\") == 1
+    kanji = b"\x1b$B" + b"\x4d\x5c" + b"\x1b(B"
+    text = kanji.decode("iso2022_jp")
+    inspection = inspect(with_text(0x00080080, "LO", raw + b"\\" + kanji, "\\ISO 2022 IR 87"))
+    assert accepted(inspection).attributes["InstitutionName"] == [hospital, hospital, text]
+    assert inspection.verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize(
+    "terms,raw,name",
+    [
+        ("", b"A^" + ESC + b"$B=U" + ESC + b"(B", "A^春"),
+        ("\\ISO 2022 IR 87", b"A" + ESC + b"%GB", "A%GB"),
+        ("\\ISO 2022 IR 87", b"A" + ESC, "A"),
+        ("\\ISO 2022 IR 87", b"A" + ESC + b"$B=U%" + ESC + b"(B", "A春%"),
+        ("\\ISO 2022 IR 149", b"A" + ESC + b"$)C\xfb\xf3^\xfb", "A洪^û"),
+        ("ISO IR 100", b"M\xfcller", "Müller"),
+    ],
+)
+def test_escape_sequences_beyond_the_declared_sets_are_a_warning(
+    terms: str, raw: bytes, name: str
+) -> None:
+    inspection = inspect(with_text(0x00100010, "PN", raw, terms))
+    assert accepted(inspection).subject["PatientName"] == name
+    assert only_code(inspection) is ReasonCode.DICOM_CHARSET_REPAIRED
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"\x1b", b"$B", b"(B", b"(J", b"$)C", b"$)A", b"-b", b"%", b"=U", b"\xfb\xf3"]
+        )
+        | st.binary(max_size=3),
+        max_size=12,
+    ),
+    st.lists(
+        st.sampled_from(["", "ISO_IR 192", "GB18030", "ISO_IR 13"])
+        | st.sampled_from(["6", "13", "58", "87", "144", "149", "159"]).map(
+            "ISO 2022 IR {}".format
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sampled_from(["PN", "LO", "LT"]),
+)
+def test_any_bytes_become_text_without_controls(
+    pieces: list[bytes], terms: list[str], vr: str
+) -> None:
+    tag, keyword = (0x00100010, "PatientName") if vr == "PN" else (0x00080080, "InstitutionName")
+    data = with_text(tag, vr, b"".join(pieces), "\\".join(terms))
+    record = accepted(inspect(data))
+    value = (record.subject if vr == "PN" else record.attributes).get(keyword, "")
+    for text in value if isinstance(value, list) else [value]:
+        assert "\x1b" not in text
+        text.encode()
 
 
 @pytest.mark.parametrize("term", ["NO_SUCH", "ISO\0_IR", "undefined", "hex_codec", "ISO_IR 100 x"])
@@ -584,9 +818,11 @@ def test_control_characters_are_removed_from_text() -> None:
     assert accepted(inspection).subject["PatientName"] == "Doe^ane"
 
 
-def test_plain_ascii_objects_never_load_pydicom(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["Doe^Jane", "Müller^Jörg"])
+def test_objects_never_load_pydicom(tmp_path: Path, name: str) -> None:
     path = tmp_path / "image.dcm"
-    path.write_bytes(any_file())
+    dataset = any_dataset(SpecificCharacterSet="ISO_IR 100", PatientName=name)
+    path.write_bytes(any_file(dataset=dataset))
     program = (
         "import sys; from forebay.formats.dicom import inspect_dicom;"
         "from forebay.formats.source import FileSource;"
@@ -606,6 +842,37 @@ def test_position_in_deflated_data_says_so() -> None:
     inspection = inspect(cut)
     assert only_code(inspection) is ReasonCode.DICOM_TRUNCATED
     assert inspection.findings[0].position.startswith("inflated byte ")
+
+
+def test_zeros_after_a_deflated_data_set_are_judged_as_after_any_other() -> None:
+    data = any_file(DeflatedExplicitVRLittleEndian)
+    whole = data[:-1] if data.endswith(b"\0") else data
+    is_odd = (len(whole) - (144 + struct.unpack_from("<I", data, 140)[0])) % 2
+    for zeros, verdict in (
+        (is_odd, Verdict.VALID),
+        (is_odd + 1, Verdict.WARNING),
+        (is_odd + 50_000, Verdict.WARNING),
+        ((64 << 10) + 2, Verdict.INVALID),
+        (1_000_000, Verdict.INVALID),
+    ):
+        inspection = inspect(whole + bytes(zeros))
+        assert inspection.verdict is verdict
+        assert all(each.code is ReasonCode.DICOM_TRAILING_BYTES for each in inspection.findings)
+    assert inspect(whole + b"\0PK").verdict is Verdict.INVALID
+
+
+def test_deflated_data_set_without_its_pad_byte_is_a_warning() -> None:
+    for name in ("A", "AB", "ABC", "ABCDEF", "X^Y", "Q^RSTU"):
+        data = any_file(DeflatedExplicitVRLittleEndian, dataset=any_dataset(PatientName=name))
+        start = 144 + struct.unpack_from("<I", data, 140)[0]
+        inflater = zlib.decompressobj(wbits=-15)
+        inflater.decompress(data[start:])
+        if inflater.unused_data:
+            inspection = inspect(data[:-1])
+            assert only_code(inspection) is ReasonCode.DICOM_VALUE_SUSPECT
+            assert inspection.verdict is Verdict.WARNING
+            return
+    pytest.fail("none of these deflates to an odd length")
 
 
 def test_rle_file_is_accepted() -> None:
@@ -689,6 +956,9 @@ def test_nested_sequences_are_accepted_in_every_encoding(syntax: str, is_undefin
 
 # Those of SMPTE ST 2110 are for live streams (PS3.22), never for files.
 FILE_SYNTAXES = [uid for uid in AllTransferSyntaxes if not uid.startswith("1.2.840.10008.1.2.7.")]
+FILE_SYNTAXES += [
+    UID(f"1.2.840.10008.1.2.{ending}") for ending in ("4.110", "4.111", "4.112", "8.1")
+]
 
 
 @pytest.mark.parametrize("syntax", FILE_SYNTAXES, ids=lambda uid: uid.name)
@@ -700,6 +970,24 @@ def test_every_transfer_syntax_of_the_standard_is_known(syntax: UID) -> None:
     else:
         data = with_transfer_syntax(encapsulated_file([b"ab" * 9]), syntax)
     assert accepted(inspect(data)).transfer_syntax_uid == syntax
+
+
+@pytest.mark.parametrize("number", [52, 56, 58, 66])
+def test_retired_processes_of_jpeg_are_accepted_with_a_warning(number: int) -> None:
+    data = with_transfer_syntax(encapsulated_file([b"ab"]), f"1.2.840.10008.1.2.4.{number}")
+    inspection = inspect(data)
+    assert inspection.verdict is Verdict.WARNING
+    assert only_code(inspection) is ReasonCode.DICOM_VALUE_SUSPECT
+
+
+@pytest.mark.parametrize(
+    "ending", ["4.99", "4.67", "4.109", "4.50.1", "4.101.2", "6.1", "6.2", "7.1"]
+)
+def test_transfer_syntax_that_no_edition_reads_is_unsupported(ending: str) -> None:
+    data = with_transfer_syntax(encapsulated_file([b"ab"]), f"1.2.840.10008.1.2.{ending}")
+    inspection = inspect(data)
+    assert inspection.verdict is Verdict.UNSUPPORTED
+    assert only_code(inspection) is ReasonCode.DICOM_TRANSFER_SYNTAX_UNKNOWN
 
 
 def with_transfer_syntax(data: bytes, syntax: str) -> bytes:
@@ -804,6 +1092,80 @@ def test_end_of_compressed_pixels_costs_a_request_and_one_for_a_large_last_frame
 def test_bytes_missing_within_a_large_last_frame_are_missed() -> None:
     data = encapsulated_file([bytes(300_000)] * 4, has_bot=True)
     assert inspect(data[:-200_000] + data[-199_000:]).verdict is Verdict.INVALID
+
+
+def with_last_offset(data: bytes, offset: int, count: int) -> bytes:
+    """Return an encapsulated file with another last place in its offset table."""
+    at = data.index(b"\xff\xff\xff\xff\xfe\xff\0\xe0", data.index(b"\xe0\x7f\x10\0")) + 12
+    at += 4 * (count - 1)
+    return data[:at] + struct.pack("<I", offset) + data[at + 4 :]
+
+
+@pytest.mark.parametrize("offset", [778, 300_000, 777_777_776])
+@pytest.mark.parametrize("frame_bytes", [1000, 200_000])
+def test_wrong_offset_table_is_a_warning_where_the_frames_are_whole(
+    frame_bytes: int, offset: int
+) -> None:
+    data = with_last_offset(encapsulated_file([bytes(frame_bytes)] * 3), offset, 3)
+    for first_read_bytes in (4096, 1 << 16):
+        inspection = inspect(data, first_read_bytes=first_read_bytes)
+        assert inspection.verdict is Verdict.WARNING
+        assert "offset table" in inspection.findings[0].message
+        assert only_code(inspection) is ReasonCode.DICOM_VALUE_SUSPECT
+    for broken in (data[:-8], data[:-500], data[:-900] + data[-700:]):
+        refusal = inspect(broken)
+        assert refusal.verdict is Verdict.INVALID
+        assert int(refusal.findings[0].position.removeprefix("byte ")) <= len(broken)
+
+
+def test_wrong_offset_table_before_too_many_frames_is_refused_within_bounds() -> None:
+    data = with_last_offset(encapsulated_file([bytes(300_000)] * 100), 777, 100)
+    inspection = inspect(data)
+    assert only_code(inspection) is ReasonCode.DICOM_MALFORMED
+    assert inspection.requests < 80
+    assert inspection.bytes_read < 2 << 20
+
+
+def test_bytes_missing_between_frames_lead_the_offset_table_astray() -> None:
+    data = encapsulated_file([bytes(200_000)] * 4)
+    assert inspect(data[:300_000] + data[300_100:]).verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize("has_bot", [True, False])
+def test_bytes_missing_between_frames_at_hand_are_missed(has_bot: bool) -> None:
+    data = encapsulated_file([bytes(5_000)] * 60, has_bot=has_bot)
+    for hole in range(2_000, 60_000, 7_001):
+        assert inspect(data[:hole] + data[hole + 10 :]).verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize(
+    "syntax,verdict",
+    [
+        (JPEG2000Lossless, Verdict.INVALID),
+        (RLELossless, Verdict.INVALID),
+        ("1.2.840.10008.1.2.4.201", Verdict.INVALID),
+        ("1.2.840.10008.1.2.4.93", Verdict.VALID),
+        ("1.2.840.10008.1.2.4.102", Verdict.VALID),
+        ("1.2.840.10008.1.2.4.107", Verdict.VALID),
+    ],
+)
+@pytest.mark.parametrize("frame_bytes", [500, 500_000])
+def test_fewer_fragments_than_frames_are_refused_unless_frames_share_a_stream(
+    syntax: str, verdict: Verdict, frame_bytes: int
+) -> None:
+    dataset = any_dataset()
+    data = encapsulated_file([bytes(frame_bytes)], dataset=dataset)
+    assert inspect(with_transfer_syntax(data, syntax)).verdict is Verdict.VALID
+    data = data.replace(b"IS\x02\x001 ", b"IS\x02\x0010")
+    inspection = inspect(with_transfer_syntax(data, syntax))
+    assert inspection.verdict is verdict
+    if verdict is Verdict.INVALID:
+        assert only_code(inspection) is ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH
+
+
+def test_more_fragments_than_frames_are_normal() -> None:
+    data = encapsulated_file([b"ab" * 50] * 4).replace(b"IS\x02\x004 ", b"IS\x02\x002 ")
+    assert inspect(data).verdict is Verdict.VALID
 
 
 def test_end_of_compressed_pixels_is_found_before_a_long_padding_element() -> None:

@@ -47,6 +47,16 @@ def clinical_verdicts(world: World) -> list[str]:
     ]
 
 
+def test_instance_whose_uid_has_a_leading_zero_is_placed_under_it() -> None:
+    world = World()
+    made = verified(world, any_dicom_body(sop_instance_uid="1.2.034.5"))
+
+    assert world.place_object(made) is State.PLACED
+    placed = world.record(made).placed
+    assert placed
+    assert placed.key.endswith("/1.2.034.5.dcm")
+
+
 def test_verified_instance_is_copied_to_its_zone_tagged_and_its_landing_copy_settled() -> None:
     world = World()
     study, series, sop = any_uid(), any_uid(), any_uid()

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 UID_PATTERN: Final = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
 UID_MAX_LENGTH: Final = 64
+# Old devices write components with leading zeros; to change them would break references.
+_TOLERATED_UID: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 SUBJECT_KEYWORDS: Final = (
     "PatientID",
@@ -51,3 +53,8 @@ class DicomInstance:
 def is_uid(text: str) -> bool:
     """Tell whether text is a valid DICOM UID (PS3.5 §9.1)."""
     return len(text) <= UID_MAX_LENGTH and UID_PATTERN.fullmatch(text) is not None
+
+
+def is_tolerated_uid(text: str) -> bool:
+    """Tell whether text may identify an instance: a UID, leading zeros of components forgiven."""
+    return len(text) <= UID_MAX_LENGTH and _TOLERATED_UID.fullmatch(text) is not None

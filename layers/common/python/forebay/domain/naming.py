@@ -6,7 +6,7 @@ from typing import Any, Final
 from forebay.domain.alignments import indexed_file_names
 from forebay.domain.conflicts import variant_of
 from forebay.domain.findings import Finding, Owner, ReasonCode
-from forebay.domain.imaging import is_uid
+from forebay.domain.imaging import is_tolerated_uid
 from forebay.domain.objects import Kind, ObjectRecord
 from forebay.names import Folder
 
@@ -90,7 +90,7 @@ def has_zone_key(record: ObjectRecord) -> bool:
 def instance_key(metadata: Any) -> str:
     """Return `dicom/<study>/<series>/<sop>.dcm`; raises ValueError on what is no UID."""
     uids = [metadata[f"{level}InstanceUID"] for level in ("Study", "Series", "SOP")]
-    if not all(is_uid(uid) for uid in uids):
+    if not all(is_tolerated_uid(uid) for uid in uids):
         raise ValueError("an instance with an invalid UID must not get a key")
     return f"{Folder.DICOM}/{'/'.join(uids)}.dcm"
 

@@ -7,14 +7,15 @@ only when its structure holds up to its last byte, so that a cut anywhere shows.
 import math
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
 
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
-from forebay.domain.imaging import UID_MAX_LENGTH, DicomInstance, is_uid
+from forebay.domain.imaging import DicomInstance, is_tolerated_uid, is_uid
 from forebay.domain.inspection import ByteSource, Inspection
-from forebay.formats.dicom_elements import walk_data_set
+from forebay.formats.dicom_elements import MAX_ZERO_PADDING_BYTES, walk_data_set
 from forebay.formats.dicom_meta import (
     MEDIA_SOP_CLASS,
     MEDIA_SOP_INSTANCE,
@@ -28,6 +29,7 @@ from forebay.formats.dicom_structure import (
     FLOAT_PIXELS,
     DataSetWalk,
     Encoding,
+    PixelData,
 )
 from forebay.formats.dicom_tiff import judge_tiff
 from forebay.formats.dicom_values import ATTRIBUTES, IDENTITY, SEQUENCES, SUBJECT, ValueDecoder
@@ -47,14 +49,27 @@ _NATIVE: Final = {
     _DEFLATED: _EXPLICIT,
     "1.2.840.10008.1.2.2": Encoding(is_explicit=True, is_little_endian=False),
 }
-# PS3.5 annex A: encapsulated uncompressed, the JPEG and MPEG families, RLE, deflated frames.
-_ENCAPSULATED_SYNTAX: Final = re.compile(
-    r"1\.2\.840\.10008\.1\.2\.(?:1\.98|4\.\d{2,3}(?:\.\d)?|5|8\.1)"
+
+
+def _syntaxes(endings: str) -> frozenset[str]:
+    return frozenset(f"1.2.840.10008.1.2.{ending}" for ending in endings.split())
+
+
+# PS3.6 table A-1. A frame has a fragment or more of its own (PS3.5 section A.4): encapsulated
+# uncompressed, JPEG, JPEG-LS, JPEG 2000, JPEG XL, HTJ2K, RLE and deflated frames.
+_BY_FRAME: Final = _syntaxes(
+    "1.98 4.50 4.51 4.57 4.70 4.80 4.81 4.90 4.91 4.110 4.111 4.112 4.201 4.202 4.203 5 8.1"
 )
+# Frames share a code stream: JPEG 2000 of several components, MPEG-2, MPEG-4, HEVC. JPIP has none.
+_BY_STREAM: Final = _syntaxes(
+    "4.92 4.93 4.94 4.95 4.100 4.100.1 4.101 4.101.1 4.102 4.102.1 4.103 4.103.1 4.104 4.104.1"
+    " 4.105 4.105.1 4.106 4.106.1 4.107 4.108 4.204 4.205"
+)
+# Further processes of JPEG, encapsulated just so.
+_RETIRED: Final = _syntaxes("4.52 4.53 4.54 4.55 4.56 4.58 4.59 4.60 4.61 4.62 4.63 4.64 4.65 4.66")
+_KNOWN_SYNTAXES: Final = _BY_FRAME | _BY_STREAM | _RETIRED | _NATIVE.keys()
 # JPIP referenced deflate: the pixels are elsewhere, and the whole data set is deflated.
-_DEFLATED_SYNTAXES: Final = frozenset(
-    {_DEFLATED, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
-)
+_DEFLATED_SYNTAXES: Final = frozenset({_DEFLATED}) | _syntaxes("4.95 4.205")
 
 _DICOMDIR_CLASS: Final = "1.2.840.10008.1.3.10"
 _DIRECTORY_RECORDS: Final = 0x00041220
@@ -73,7 +88,6 @@ _CONTENT_TAGS: Final = (
     (re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.104\..+"), 0x00420011, "EncapsulatedDocument"),
     (re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.481\.3"), 0x30060020, "StructureSetROISequence"),
 )
-_LOOSE_UID: Final = re.compile(r"\d+(?:\.\d+)*")
 # What is left of three samples per pixel when chrominance is subsampled (PS3.3 C.7.6.3.1.2).
 _SUBSAMPLED: Final = {
     "YBR_FULL_422": Fraction(2, 3),
@@ -132,12 +146,14 @@ def _inspect(
     decoder = ValueDecoder(walk.values, is_little_endian=encoding.is_little_endian)
     identity = {keyword: decoder.uid(tag) for keyword, tag in IDENTITY.items()}
     warnings = [*meta.warnings, *_judge_identity(identity, meta)]
+    if syntax in _RETIRED:
+        warnings.append(_RETIRED_SYNTAX)
     attributes = decoder.decode(ATTRIBUTES)
     for keyword, (tag, parts) in SEQUENCES.items():
         if items := decoder.decode_items(walk.items.get(tag, ()), parts):
             attributes[keyword] = items
     subject = {keyword: _as_text(each) for keyword, each in decoder.decode(SUBJECT).items()}
-    warnings += _judge_content(walk, identity["SOPClassUID"] or "", attributes)
+    warnings += _judge_content(walk, syntax, identity["SOPClassUID"] or "", attributes)
     warnings += _judge_values(walk, decoder)
     if polyglot := judge_tiff(reader, meta.preamble, attributes):
         if limits.refuse_polyglots:
@@ -170,12 +186,12 @@ def _transfer_syntax(meta: FileMeta) -> str:
             found="none" if syntax is None else "an empty value",
             owner=Owner.INSTRUMENT,
         )
-    if syntax in _NATIVE or _ENCAPSULATED_SYNTAX.fullmatch(syntax):
+    if syntax in _KNOWN_SYNTAXES:
         return syntax
     raise refused(
         ReasonCode.DICOM_TRANSFER_SYNTAX_UNKNOWN,
-        "The transfer syntax is private, retired or no UID at all, so Forebay cannot read the data"
-        " set. Send the object in a standard transfer syntax.",
+        "The transfer syntax is private, withdrawn or no UID at all, so Forebay cannot read the"
+        " data set. Send the object in a standard transfer syntax.",
         expected="a transfer syntax of PS3.5",
         found=syntax if is_uid(syntax) else "no UID",
         verdict=Verdict.UNSUPPORTED if is_uid(syntax) else Verdict.INVALID,
@@ -199,7 +215,9 @@ def _walk_deflated(
     source: ByteSource, reader: RangeReader, meta: FileMeta, limits: DicomLimits
 ) -> DataSetWalk:
     deflated = reader.take(meta.end, reader.size_bytes - meta.end)
-    inflated = BytesSource(_inflate(deflated, meta.end, limits), name=source.name)
+    content, padding = _inflate(deflated, meta.end, limits)
+    meta.warnings += _judge_padding(reader.size_bytes, padding, len(deflated))
+    inflated = BytesSource(content, name=source.name)
     body_limits = replace(limits, max_read_bytes=2 * inflated.size_bytes + limits.max_read_bytes)
     try:
         return _walk(RangeReader(inflated, body_limits), 0, _DEFLATED, body_limits)
@@ -209,7 +227,8 @@ def _walk_deflated(
         raise RefusedError(finding, refusal.verdict) from refusal
 
 
-def _inflate(deflated: bytes, start: int, limits: DicomLimits) -> bytes:
+def _inflate(deflated: bytes, start: int, limits: DicomLimits) -> tuple[bytes, int]:
+    """Return what was deflated, and how many zero bytes follow it."""
     inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     try:
         inflated = inflater.decompress(deflated, limits.max_inflated_bytes)
@@ -236,16 +255,38 @@ def _inflate(deflated: bytes, start: int, limits: DicomLimits) -> bytes:
             expected="the end of the deflated data",
             found="end of file",
         )
-    # One zero byte makes the length even (PS3.5 section A.5).
-    if inflater.unused_data.strip(b"\0"):
+    padding = len(inflater.unused_data)
+    if inflater.unused_data.strip(b"\0") or padding > MAX_ZERO_PADDING_BYTES:
         raise refused(
             ReasonCode.DICOM_TRAILING_BYTES,
             "After the deflated data set come further bytes: something was appended to the file.",
-            at=start + len(deflated) - len(inflater.unused_data),
+            at=start + len(deflated) - padding,
             expected="the end of the file",
-            found=f"{len(inflater.unused_data)} bytes",
+            found=f"{padding} bytes",
         )
-    return inflated
+    return inflated, padding
+
+
+def _judge_padding(size: int, padding: int, deflated_bytes: int) -> list[Finding]:
+    """Compare zeros behind a deflated data set with the one that makes its length even (A.5)."""
+    is_odd = (deflated_bytes - padding) % 2
+    if padding > is_odd:
+        return [_zero_padding(size - padding + is_odd)]
+    if padding == is_odd:
+        return []
+    return [
+        Finding(
+            code=ReasonCode.DICOM_VALUE_SUSPECT,
+            message=(
+                "The deflated data set is whole, but the zero byte that should make its length"
+                " even is missing."
+            ),
+            owner=Owner.SENDER,
+            position=f"byte {size}",
+            expected="an even number of bytes (PS3.5 section A.5)",
+            found=f"{deflated_bytes}",
+        )
+    ]
 
 
 def _judge_identity(identity: dict[str, str | None], meta: FileMeta) -> list[Finding]:
@@ -270,7 +311,7 @@ def _judge_identity(identity: dict[str, str | None], meta: FileMeta) -> list[Fin
 
 def _judge_loose_uid(keyword: str, value: str) -> Finding:
     """Return a warning for a UID that is wrong in form only; refuses any other."""
-    is_harmless = len(value) <= UID_MAX_LENGTH and _LOOSE_UID.fullmatch(value) and value.isascii()
+    is_harmless = is_tolerated_uid(value)
     finding = Finding(
         code=ReasonCode.DICOM_UID_INVALID,
         message=(
@@ -300,9 +341,12 @@ def _identity_mismatch(keyword: str) -> Finding:
     )
 
 
-def _judge_content(walk: DataSetWalk, sop_class: str, attributes: dict[str, Any]) -> list[Finding]:
+def _judge_content(
+    walk: DataSetWalk, syntax: str, sop_class: str, attributes: dict[str, Any]
+) -> list[Finding]:
     has_pixels = walk.pixels is not None and walk.pixels.length != 0
     if has_pixels:
+        _judge_fragments(walk, syntax, attributes)
         return _judge_pixel_length(walk, attributes)
     if _PIXEL_URL in walk.values:
         return []
@@ -328,12 +372,40 @@ def _missing_content(code: ReasonCode, keyword: str) -> Finding:
     )
 
 
+def _judge_fragments(walk: DataSetWalk, syntax: str, attributes: dict[str, Any]) -> None:
+    """Refuse fewer fragments than frames where each frame has its own (PS3.5 section A.4)."""
+    pixels, frames = walk.pixels, attributes.get("NumberOfFrames", 1)
+    if pixels is None or pixels.fragments is None or syntax in _BY_STREAM:
+        return
+    if isinstance(frames, int) and pixels.fragments < frames:
+        raise refused(
+            ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH,
+            "The compressed pixel data has fewer fragments than the image has frames, so frames"
+            " are missing. Send the object again, or have the number of frames corrected.",
+            at=pixels.value_at,
+            expected=f"{frames} fragments or more",
+            found=f"{pixels.fragments}",
+        )
+
+
 def _judge_pixel_length(walk: DataSetWalk, attributes: dict[str, Any]) -> list[Finding]:
     """Compare the length of native pixel data with what the image's size asks for."""
     pixels = walk.pixels
-    expected = _pixel_bytes(walk, attributes)
-    if pixels is None or pixels.length is None or expected is None:
+    if pixels is None or pixels.length is None:
         return []
+    factors = {
+        "Rows": attributes.get("Rows"),
+        "Columns": attributes.get("Columns"),
+        "BitsAllocated": _FLOAT_BITS.get(pixels.tag, attributes.get("BitsAllocated")),
+        "SamplesPerPixel": attributes.get("SamplesPerPixel", 1),
+        "NumberOfFrames": attributes.get("NumberOfFrames", 1),
+    }
+    unusable = [
+        keyword for keyword, factor in factors.items() if not isinstance(factor, int) or factor <= 0
+    ]
+    if unusable:
+        return [_unknown_pixel_length(pixels, unusable)]
+    expected = _pixel_bytes(factors, attributes)
     if pixels.length in (expected, expected + expected % 2):
         return []
     is_short = pixels.length < expected
@@ -355,21 +427,27 @@ def _judge_pixel_length(walk: DataSetWalk, attributes: dict[str, Any]) -> list[F
     return [finding]
 
 
-def _pixel_bytes(walk: DataSetWalk, attributes: dict[str, Any]) -> int | None:
-    """Return how long native pixel data must be (PS3.5 section 8.1), None when it is not said."""
-    tag = walk.pixels.tag if walk.pixels else 0
-    rows, columns = attributes.get("Rows"), attributes.get("Columns")
-    bits = _FLOAT_BITS.get(tag, attributes.get("BitsAllocated"))
-    samples = attributes.get("SamplesPerPixel", 1)
-    frames = attributes.get("NumberOfFrames", 1)
-    factors = (rows, columns, bits, samples, frames)
-    if not all(isinstance(factor, int) for factor in factors):
-        return None
-    total_bits = math.prod(map(int, factors))
-    if samples == 3:
+def _pixel_bytes(factors: Mapping[str, Any], attributes: dict[str, Any]) -> int:
+    """Return how long native pixel data must be (PS3.5 section 8.1)."""
+    total_bits: int = math.prod(factors.values())
+    if factors["SamplesPerPixel"] == 3:
         share = _SUBSAMPLED.get(str(attributes.get("PhotometricInterpretation")), 1)
         total_bits = int(total_bits * share)
     return -(-total_bits // 8)
+
+
+def _unknown_pixel_length(pixels: PixelData, unusable: list[str]) -> Finding:
+    return Finding(
+        code=ReasonCode.DICOM_PIXEL_LENGTH_MISMATCH,
+        message=(
+            "Whether the pixel data is complete cannot be told: what gives its length is missing,"
+            " or is not one positive number. Compare with the original."
+        ),
+        owner=Owner.INSTRUMENT,
+        position=f"byte {pixels.value_at}",
+        expected="one positive number each",
+        found=f"none in {', '.join(unusable)}",
+    )
 
 
 def _judge_values(walk: DataSetWalk, decoder: ValueDecoder) -> list[Finding]:
@@ -398,18 +476,47 @@ def _judge_values(walk: DataSetWalk, decoder: ValueDecoder) -> list[Finding]:
                 found=", ".join(dict.fromkeys(decoder.repaired)),
             )
         )
-    if walk.zero_padding_at is not None:
+    if walk.wrong_table_at is not None:
         warnings.append(
             Finding(
-                code=ReasonCode.DICOM_TRAILING_BYTES,
-                message="After the data set come zero bytes, which belong to no element.",
-                owner=Owner.SENDER,
-                position=f"byte {walk.zero_padding_at}",
-                expected="the end of the file",
-                found="zero bytes",
+                code=ReasonCode.DICOM_VALUE_SUSPECT,
+                message=(
+                    "The basic offset table of the compressed pixel data names a place where no"
+                    " frame begins; the frames themselves are whole. Programs that trust the table"
+                    " will not find them."
+                ),
+                owner=Owner.INSTRUMENT,
+                position=f"byte {walk.wrong_table_at}",
+                expected="the places of frames",
+                found="the place of none",
             )
         )
+    if walk.zero_padding_at is not None:
+        warnings.append(_zero_padding(walk.zero_padding_at))
     return warnings
+
+
+def _zero_padding(at: int) -> Finding:
+    return Finding(
+        code=ReasonCode.DICOM_TRAILING_BYTES,
+        message="After the data set come zero bytes, which belong to no element.",
+        owner=Owner.SENDER,
+        position=f"byte {at}",
+        expected="the end of the file",
+        found="zero bytes",
+    )
+
+
+_RETIRED_SYNTAX: Final = Finding(
+    code=ReasonCode.DICOM_VALUE_SUSPECT,
+    message=(
+        "The transfer syntax is retired: the object is whole, but few programs can decode its"
+        " pixels. Have the sender convert such images."
+    ),
+    owner=Owner.INSTRUMENT,
+    expected="a transfer syntax that is in PS3.5 still",
+    found="a retired JPEG process",
+)
 
 
 def _dicomdir() -> RefusedError:

@@ -6,6 +6,7 @@ fits: tags ascend, lengths end inside what contains them, sequences are closed.
 
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from forebay.domain.findings import Owner, ReasonCode
@@ -32,7 +33,7 @@ from forebay.formats.dicom_structure import (
     RawValue,
 )
 
-__all__ = ["walk_data_set"]
+__all__ = ["MAX_ZERO_PADDING_BYTES", "walk_data_set"]
 
 _LITTLE: Final = (struct.Struct("<HH"), struct.Struct("<H"), struct.Struct("<I"))
 _BIG: Final = (struct.Struct(">HH"), struct.Struct(">H"), struct.Struct(">I"))
@@ -42,11 +43,18 @@ _LONG_TAIL_BYTES: Final = 64 << 10
 # To read this much takes less time than one request more.
 _LAST_FRAGMENTS_BYTES: Final = 128 << 10
 _MAX_END_CANDIDATES: Final = 64
+# To look at every frame of a file whose offset table is wrong.
+_MAX_WALK_REQUESTS: Final = 64
+_MAX_WALK_BYTES: Final = 16 << 20
 # Of a sequence that is kept: data set, sequence, item; nobody requests a hundred procedures.
 _IN_AN_ITEM: Final = 3
 _MAX_ITEMS: Final = 100
 _MAX_ITEM_VALUE_BYTES: Final = 64
-_MAX_ZERO_PADDING_BYTES: Final = 64 << 10
+# Where nesting beyond every bound shows at the latest, unless something stands before it.
+_SEQUENCE_HEAD_BYTES: Final = 1 << 10
+_LONG_HEADER_BYTES: Final = 12
+MAX_ZERO_PADDING_BYTES: Final = 64 << 10
+"""What follows a data set may be this many zeros; some archives pad to blocks."""
 
 
 def walk_data_set(
@@ -91,19 +99,23 @@ class _Walker:
                 self._items = None
             if self._walk.last_tag and self._items is None:
                 self._scan()
-            top = self._opened[-1]
-            if self._at == top.end and not top.is_undefined:
-                self._opened.pop()
-                continue
-            if top.end - self._at < 8:
-                self._no_room(top)
-                break
+            self._step()
+        return self._walk
+
+    def _step(self) -> None:
+        """Take one element, item or delimiter, or close what ends here."""
+        top = self._opened[-1]
+        if self._at == top.end and not top.is_undefined:
+            self._opened.pop()
+        elif top.end - self._at < 8:
+            self._no_room(top)
+            self._opened.clear()
+        else:
             self._count()
             if top.kind in (Container.DATA_SET, Container.ITEM):
                 self._element(top)
             else:
                 self._item(top)
-        return self._walk
 
     def _scan(self) -> None:
         """Take everything plain that lies in the window."""
@@ -272,7 +284,7 @@ class _Walker:
 
     def _is_zero_to_the_end(self) -> bool:
         rest = self._reader.size_bytes - self._at
-        return rest <= _MAX_ZERO_PADDING_BYTES and not any(self._reader.take(self._at, rest))
+        return rest <= MAX_ZERO_PADDING_BYTES and not any(self._reader.take(self._at, rest))
 
     def _close_item(self, top: Open, tag: int) -> None:
         if tag == ITEM_END and top.kind is Container.ITEM and top.is_undefined:
@@ -332,23 +344,29 @@ class _Walker:
         near the end of the file, all from there on is read at once. Otherwise the tail alone tells.
         """
         tag, length = self._fragment()
-        table_end = self._at + 8 + length
+        table_at, table_end = self._at, self._at + 8 + length
         if tag != ITEM or table_end > self._reader.size_bytes:
             raise self._broken_fragments(_name(tag))
+        last_frame_at = table_end
         if length >= 4:
             (offset,) = _LITTLE[2].unpack(self._reader.take(table_end - 4, 4))
-            self._at = table_end + offset
-            if offset:
-                if self._reader.size_bytes - self._at > _LAST_FRAGMENTS_BYTES:
-                    self._reader.window(self._at, 8)
-                if (end := self._follow_fragments()) is not None:
-                    return end
-        # Some writers get the table wrong; the items themselves are what counts.
+            last_frame_at += offset
         self._at = table_end
-        end = self._follow_fragments()
-        return self._find_end_in_tail() if end is None else end
+        starts: list[int] = []
+        end = self._follow_fragments(starts)
+        if end is not None:
+            self._count_fragments(len(starts))
+        if last_frame_at == table_end or last_frame_at in starts:
+            return self._find_end_in_tail() if end is None else end
+        if end is None and last_frame_at > self._at and self._is_fragment(last_frame_at):
+            self._at = last_frame_at
+            end = self._follow_fragments([])
+            return self._find_end_in_tail() if end is None else end
+        # Some writers get the table wrong; the items themselves are what counts.
+        self._walk.wrong_table_at = table_at
+        return self._walk_fragments(len(starts)) if end is None else end
 
-    def _follow_fragments(self) -> int | None:
+    def _follow_fragments(self, starts: list[int]) -> int | None:
         """Return where the items that are at hand or near the end lead; None when they do not."""
         size = self._reader.size_bytes
         while size - self._at >= 8:
@@ -361,8 +379,45 @@ class _Walker:
                 return self._at + 8
             if tag != ITEM:
                 raise self._broken_fragments(_name(tag))
+            starts.append(self._at)
             self._at += 8 + length
         raise self._cut_pixels()
+
+    def _is_fragment(self, at: int) -> bool:
+        """Tell whether an item begins at a place; what follows is read with it when it is short."""
+        rest = self._reader.size_bytes - at
+        if rest < 8:
+            return False
+        window, index = self._reader.window(at, rest if rest <= _LAST_FRAGMENTS_BYTES else 8)
+        return window[index : index + 4] == ITEM_BYTES
+
+    def _walk_fragments(self, count: int) -> int:
+        """Go from item to item where the offset table leads astray; they tell if bytes are lost."""
+        self._find_end_in_tail()
+        reader = self._reader
+        most_requests = reader.requests + _MAX_WALK_REQUESTS
+        most_bytes = reader.bytes_read + _MAX_WALK_BYTES
+        while reader.requests <= most_requests and reader.bytes_read <= most_bytes:
+            tag, length = self._fragment()
+            if tag == SEQUENCE_END:
+                self._count_fragments(count)
+                return self._at + 8
+            if tag != ITEM:
+                raise self._broken_fragments(_name(tag))
+            count += 1
+            self._at += 8 + length
+        raise refused(
+            ReasonCode.DICOM_MALFORMED,
+            "The offset table of the compressed pixel data leads to no frame, and there are too"
+            " many frames to look for damage at each: bytes are missing, or the table is wrong.",
+            at=self._walk.wrong_table_at,
+            expected="the places of frames",
+            found="the place of none",
+        )
+
+    def _count_fragments(self, count: int) -> None:
+        if self._walk.pixels is not None:
+            self._walk.pixels = self._walk.pixels._replace(fragments=count)
 
     def _fragment(self) -> tuple[int, int]:
         if self._reader.size_bytes - self._at < 8:
@@ -408,7 +463,7 @@ class _Walker:
             ReasonCode.DICOM_TRUNCATED,
             "The compressed pixel data does not end before the file does: the file was cut off."
             " Send it again.",
-            at=self._at,
+            at=min(self._at, self._reader.size_bytes),
             expected="the sequence delimitation item that ends the pixel data",
             found=f"end of file at byte {self._reader.size_bytes}",
         )
@@ -446,14 +501,34 @@ class _Walker:
         return top.end == self._reader.size_bytes
 
     def _is_sequence(self, tag: int, vr: bytes, value_at: int, length: int) -> bool:
-        if length < 8 or length > self._limits.max_sequence_bytes or tag in PIXEL_TAGS:
+        """Tell whether to go into an element; the head of a sequence too long for it is judged."""
+        if length == 0 or tag in PIXEL_TAGS:
             return False
-        if vr == b"SQ":
-            return True
         # Without VRs only the content tells; private elements may hold anything.
-        if vr or tag >> 16 & 1:
+        if vr != b"SQ" and (
+            vr
+            or length < 8
+            or tag >> 16 & 1
+            or self._reader.take(value_at, len(ITEM_BYTES)) != ITEM_BYTES
+        ):
             return False
-        return self._reader.take(value_at, 4) == ITEM_BYTES
+        if length <= self._limits.max_sequence_bytes:
+            return True
+        self._judge_head(value_at, value_at + length)
+        return False
+
+    def _judge_head(self, at: int, end: int) -> None:
+        """Refuse a long sequence whose first bytes are no items, or nest too deep."""
+        encoding = self._opened[-1].encoding
+        limits = replace(self._limits, max_sequence_bytes=UNDEFINED)
+        walker = _Walker(self._reader, at, encoding, wanted={}, limits=limits)
+        walker._opened = self._opened.copy()
+        walker._push(Container.SEQUENCE, end, encoding)
+        head_end = min(at + _SEQUENCE_HEAD_BYTES, end)
+        # At once, so that how much is judged does not depend on what is at hand.
+        self._reader.window(at, min(_SEQUENCE_HEAD_BYTES + _LONG_HEADER_BYTES, end - at))
+        while walker._at < head_end:
+            walker._step()
 
     def _keep(self, tag: int, vr: bytes, value_at: int, length: int) -> None:
         if tag in PIXEL_TAGS:

@@ -30,16 +30,39 @@ _HEADER: Final = struct.Struct("<HH2sH")
 _LENGTH: Final = struct.Struct("<I")
 
 # A preamble in which another program finds a file of its own kind. TIFF is judged by itself
-# (dicom_tiff): PS3.10 section 7.1 names it as the preamble's legitimate use.
+# (dicom_tiff): PS3.10 section 7.1 names it as the preamble's legitimate use. What begins with text
+# may have a byte order mark, and what browsers show also white space, before it.
+_MARK: Final = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?"
+# What browsers take for HTML (WHATWG MIME Sniffing, section 7.1), and what else they act upon.
+_HTML_START: Final = (
+    rb"[\t\n\f\r ]*<(?:!--|hta:|(?:a|b|br|div|font|form|h1|img|link|p|style|title)[\s/>])"
+)
+# Long enough to be no accident anywhere, since browsers step over what they do not know.
+_HTML_ANYWHERE: Final = (
+    rb"(?s:.*)<\s*(?:!doctype|html|head|body|script|svg|iframe|img|meta|table|style|title|object"
+    rb"|embed|\?)"
+)
 _EXECUTABLE: Final = (
     (re.compile(rb"MZ"), "a Windows program"),
+    (re.compile(rb"L\0\0\0\x01\x14\x02\0"), "a Windows shortcut"),
     (re.compile(rb"\x7fELF"), "a Linux program"),
     (re.compile(rb"\xfe\xed\xfa[\xce\xcf]|[\xce\xcf]\xfa\xed\xfe|\xca\xfe\xba\xbe"), "a program"),
-    (re.compile(rb"#!"), "a script"),
-    (re.compile(rb"PK[\x03\x05]"), "a ZIP archive"),
-    (re.compile(rb"Rar!|7z\xbc\xaf|\x1f\x8b|MSCF|\xd0\xcf\x11\xe0"), "an archive or document"),
+    (re.compile(rb"\0asm\x01|dex\n0\d\d\0"), "a program"),
+    (re.compile(_MARK + rb"#!"), "a script"),
+    (
+        re.compile(rb"(?i:" + _MARK + rb"\s*@\s*(?:echo|setlocal|cls|rem|if|set|start|cmd)\b)"),
+        "a script",
+    ),
+    # Its programs look for the first local header, wherever that is.
+    (re.compile(rb"(?s).*PK(?:\x01\x02|\x03\x04|\x05\x06|\x06\x06|\x07\x08)"), "a ZIP archive"),
+    (
+        re.compile(rb"Rar!|7z\xbc\xaf|\x1f\x8b|MSCF|\xfd7zXZ\0|\x28\xb5\x2f\xfd|\xd0\xcf\x11\xe0"),
+        "an archive or document",
+    ),
+    (re.compile(rb"\s*\{\\rt"), "an RTF document"),
+    (re.compile(_MARK + rb"\x04?%!"), "a PostScript program"),
     (re.compile(rb"(?s).*%PDF-"), "a PDF document"),
-    (re.compile(rb"(?is).*<\s*(?:!doctype|html|head|body|script|svg|iframe|img|\?)"), "HTML"),
+    (re.compile(rb"(?i:" + _MARK + _HTML_START + rb"|" + _HTML_ANYWHERE + rb")"), "HTML"),
 )
 _KNOWN_STARTS: Final = (
     (b"\x1f\x8b", "gzip data"),
@@ -115,8 +138,12 @@ def _check_prefix(start: bytes) -> None:
 def _polyglot(preamble: bytes) -> Finding | None:
     if preamble == _NO_PREAMBLE:
         return None
+    text = preamble
+    if preamble.startswith((b"\xff\xfe", b"\xfe\xff")):
+        # UTF-16, in which every other byte of such text is zero.
+        text = preamble.replace(b"\0", b"")
     for pattern, kind in _EXECUTABLE:
-        if pattern.match(preamble):
+        if pattern.match(text):
             return Finding(
                 code=ReasonCode.DICOM_POLYGLOT,
                 message=(

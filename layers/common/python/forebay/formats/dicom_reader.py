@@ -22,7 +22,7 @@ class DicomLimits:
     """Bounds on what one inspection reads and does; hostile files meet them first.
 
     `max_value_bytes`: a longer attribute is left out of the record.
-    `max_sequence_bytes`: a longer sequence of defined length is stepped over, not walked.
+    `max_sequence_bytes`: of a longer sequence of defined length only the head is walked.
     `refuse_polyglots`: False turns a preamble that makes the file executable into a warning.
     """
 

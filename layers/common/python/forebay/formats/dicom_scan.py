@@ -198,16 +198,17 @@ class _Scan:
                 # The window has these four bytes; if the file has not, it is overrun.
                 (length,) = order.length.unpack_from(window, at + 8)
                 value_at = at + 12
-                opens = vr == order.sequence_vr and self._opens(value_at, length, end)
+                is_sequence = vr == order.sequence_vr
             else:
                 group, number, length = order.implicit.unpack_from(window, at)
                 vr, value_at = 0, at + 8
-                opens = self._is_implicit_sequence(group, value_at, length, end)
+                is_sequence = self._is_implicit_sequence(group, value_at, length)
             tag = group << 16 | number
             if tag <= last_tag or group >= _PIXEL_GROUP:
                 break
             after = value_at + length
-            if not opens and (after > end or length == UNDEFINED):
+            opens = is_sequence and self._opens(value_at, length, end)
+            if not opens and (after > end or length == UNDEFINED or (is_sequence and length)):
                 break
             if tag in wanted:
                 if not wanted[tag]:
@@ -273,7 +274,7 @@ class _Scan:
                         if vr in order.long_vrs:
                             (length,) = order.length.unpack_from(window, value_at)
                             value_at = at + 12
-                            opens = vr == order.sequence_vr and length >= 8
+                            opens = vr == order.sequence_vr and length > 0
                         elif vr not in order.short_vrs:
                             break
                     else:
@@ -296,10 +297,10 @@ class _Scan:
                         continue
                     if after > end:
                         break
-                    if not opens or length > max_sequence_bytes:
+                    if not opens:
                         at = after
                         continue
-                    if len(frames) > max_depth:
+                    if not 8 <= length <= max_sequence_bytes or len(frames) > max_depth:
                         break
                     # Most sequences have one item, and that is one run.
                     at = value_at
@@ -330,16 +331,12 @@ class _Scan:
         self._count(taken)
         return at
 
-    def _is_implicit_sequence(self, group: int, at: int, length: int, end: int) -> bool:
+    def _is_implicit_sequence(self, group: int, at: int, length: int) -> bool:
         """Tell whether an element without VR is a sequence: only its content says so."""
         if length == UNDEFINED:
             return True
         is_private = group & 1
-        return (
-            not is_private
-            and self._window[at : at + 4] == ITEM_BYTES
-            and self._opens(at, length, end)
-        )
+        return not is_private and length >= 8 and self._window[at : at + 4] == ITEM_BYTES
 
     def _opens(self, at: int, length: int, end: int) -> bool:
         """Tell whether to go into a sequence: it is not empty, and not too long."""

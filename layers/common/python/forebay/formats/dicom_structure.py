@@ -65,11 +65,15 @@ class RawValue(NamedTuple):
 
 
 class PixelData(NamedTuple):
-    """Where the pixel data is; `length` is None when it is encapsulated."""
+    """Where the pixel data is.
+
+    `length` is None when it is encapsulated; `fragments` unless all of them were seen.
+    """
 
     tag: int
     value_at: int
     length: int | None
+    fragments: int | None = None
 
 
 @dataclass(slots=True)
@@ -84,6 +88,7 @@ class DataSetWalk:
     last_tag: int = 0
     elements: int = 0
     zero_padding_at: int | None = None
+    wrong_table_at: int | None = None
 
 
 class Container(Enum):

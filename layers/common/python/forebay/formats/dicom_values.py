@@ -3,12 +3,12 @@
 import math
 import re
 import struct
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, Final, Literal
 
 from forebay.formats.dicom_structure import RawValue
+from forebay.formats.dicom_text import CharacterSet, character_set
 
 __all__ = [
     "ATTRIBUTES",
@@ -109,8 +109,7 @@ _AS_IT_IS: Final = _PLAIN - {"DA", "DS", "IS", "PN"}
 _UNKNOWN: Final = frozenset({"", "UN"})
 _NOTHING: Final[tuple[Any, ...]] = ("", [], None)
 _CHARACTER_SET: Final = 0x00080005
-# In these a second byte may look like a backslash, so values are split after decoding.
-_BACKSLASH_CHARACTER_SETS: Final = re.compile(rb"GB18030|GBK|shift|sjis", re.IGNORECASE)
+_NAME_DELIMITERS: Final = b"\\^="
 # The form with dots is that of ACR-NEMA, still allowed when reading (PS3.5 table 6.2-1).
 _DATE: Final = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})", re.ASCII)
 _CONTROLS: Final = dict.fromkeys((*range(32), 127))
@@ -138,7 +137,7 @@ class ValueDecoder:
         self._values = values
         self._order = "<" if is_little_endian else ">"
         self._byte_order: Literal["little", "big"] = "little" if is_little_endian else "big"
-        self._encodings: list[str] | None = None
+        self._character_set: CharacterSet | None = None
 
     def decode(self, wanted: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
         """Return str, int, float or lists of these, by keyword; without absent and empty ones."""
@@ -244,7 +243,7 @@ class ValueDecoder:
             return [text] if vr in _SINGLE else text.split("\\")
         if vr in _SINGLE:
             return [self._text(keyword, value, vr)]
-        if vr in _TEXT and not self._is_split_safe():
+        if vr in _TEXT and (b"\x1b" in value or self._declared().is_ambiguous):
             return self._text(keyword, value, vr).split("\\")
         return [self._text(keyword, part, vr) for part in value.split(b"\\")]
 
@@ -254,56 +253,20 @@ class ValueDecoder:
         if vr not in _TEXT:
             self.suspect.append(keyword)
             return value.decode("ascii", errors="replace")
-        text, is_whole = _decode_text(value, self._python_encodings(), is_name=vr == "PN")
+        delimiters = b"" if vr in _SINGLE else _NAME_DELIMITERS if vr == "PN" else b"\\"
+        text, is_whole = self._declared().decode(value, delimiters)
         if not is_whole:
             self.repaired.append(keyword)
         return text
 
-    def _is_split_safe(self) -> bool:
-        raw = self._values.get(_CHARACTER_SET)
-        return raw is None or not _BACKSLASH_CHARACTER_SETS.search(raw.value)
-
-    def _python_encodings(self) -> list[str]:
-        if self._encodings is None:
+    def _declared(self) -> CharacterSet:
+        if self._character_set is None:
             raw = self._values.get(_CHARACTER_SET)
             terms = raw.value.decode("ascii", errors="replace") if raw else ""
-            self._encodings, is_known = _encodings(
-                [term.strip("\0 ") for term in terms.split("\\")]
-            )
-            if not is_known:
+            self._character_set = character_set([term.strip("\0 ") for term in terms.split("\\")])
+            if not self._character_set.is_correct:
                 self.repaired.append("SpecificCharacterSet")
-        return self._encodings
-
-
-def _encodings(terms: list[str]) -> tuple[list[str], bool]:
-    """Return Python encodings for the terms of a character set, and whether all were correct."""
-    # Most files are plain ASCII and never need pydicom, whose import dominates a cold start.
-    from pydicom.charset import convert_encodings  # noqa: PLC0415
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            encodings: list[str] = convert_encodings(terms)
-        except (LookupError, ValueError):
-            return ["latin-1"], False
-    return encodings, not caught
-
-
-def _decode_text(value: bytes, encodings: list[str], *, is_name: bool) -> tuple[str, bool]:
-    """Return decoded text, and whether every byte of it was in the declared character set."""
-    from pydicom.charset import decode_bytes, default_encoding  # noqa: PLC0415 - see _encodings
-    from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS  # noqa: PLC0415
-
-    delimiters = PN_DELIMS if is_name else TEXT_VR_DELIMS
-    parts = value.split(b"=") if is_name else [value]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            text = "=".join(decode_bytes(part, encodings, delimiters) for part in parts)
-        except (LookupError, ValueError):
-            return value.decode("latin-1"), False
-    is_declared = encodings[0] != default_encoding or len(encodings) > 1
-    return text, is_declared and not caught
+        return self._character_set
 
 
 def _clean(text: str) -> str:
