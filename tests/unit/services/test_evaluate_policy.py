@@ -142,7 +142,7 @@ def test_copy_is_born_with_the_gates_of_its_decision_and_one_more_read() -> None
 
     made = reads(world)
 
-    assert gates(world, made) == ("genomics-raw", "genomics-raw")
+    assert gates(world, made) == ("genomics-raw", "genomics-raw-1000d")
     record = world.record(made)
     assert record.policy
     assert record.policy.policy == "one"
@@ -235,7 +235,7 @@ def test_exception_closes_the_gates_and_its_end_opens_them(kind: ExceptionKind) 
     done = world.evaluate_policy()
 
     assert done.exceptions_reached == 1
-    assert gates(world, made) == ("genomics-raw", "genomics-raw")
+    assert gates(world, made) == ("genomics-raw", "genomics-raw-1000d")
     assert not version(world, made).has_legal_hold
     assert version(world, made).tags.get(Tag.HOLD, "none") == "none"
     settled = world.record(made).policy
@@ -253,7 +253,7 @@ def test_pin_ends_by_itself_on_its_day() -> None:
 
     world.evaluate_policy()
 
-    assert gates(world, made) == ("genomics-raw", "genomics-raw")
+    assert gates(world, made) == ("genomics-raw", "genomics-raw-1000d")
 
 
 def test_exception_reaches_derivatives_and_no_siblings() -> None:
@@ -583,7 +583,7 @@ def test_violations_that_only_storage_shows_are_found_and_the_tag_is_mended() ->
 
     assert result.after is not None
     assert set(result.after.violations) == {Violation.MISSING_TAG, Violation.UNENCRYPTED}
-    assert gates(world, made) == ("genomics-raw", "genomics-raw")
+    assert gates(world, made) == ("genomics-raw", "genomics-raw-1000d")
     again = world.evaluate_policy.one(made)
     assert again.after is not None
     assert again.after.violations == (Violation.UNENCRYPTED,)
@@ -694,3 +694,83 @@ def _calls_per_due_object(stored: int) -> dict[str, float]:
     assert len(world.evaluate_policy().results) == stored
     calls = world.effects.calls
     return {name: calls.count(name) / stored for name in sorted(set(calls), key=calls.index)}
+
+
+def expires_after(world: World, days: int) -> None:
+    """Let reads expire so many days after they were placed."""
+    raw = world.classifier.policy.classes["genomics-raw"]
+    shorter = replace(raw, retention=replace(raw.retention, ceiling_days=days))
+    classes = {**world.classifier.policy.classes, "genomics-raw": shorter}
+    world.classifier.policy = replace(world.classifier.policy, classes=classes, digest="two")
+
+
+def test_earlier_removal_is_no_deployment_s_nor_a_schedule_s_but_an_approved_order_s() -> None:
+    world = World()
+    made = reads(world)
+    world.clock.advance(20 * DAY)
+    expires_after(world, 5)
+
+    world.evaluate_policy.one(made)
+    assert gates(world, made)[1] == "none"
+    world.evaluate_policy.objects([made], Order("anna", "no one approved"))
+    assert gates(world, made)[1] == "none"
+    decided = world.record(made).policy
+    assert decided is not None
+    assert any("waits for approval" in line.says for line in decided.trace)
+
+    world.evaluate_policy.objects([made], Order("anna", "less", "plan-1", "bert"))
+    assert gates(world, made)[1] == "genomics-raw-5d"
+    approved = world.record(made).policy
+    assert approved is not None
+    assert approved.because["approved_by"] == "bert"
+    world.evaluate_policy.one(made)
+    assert gates(world, made)[1] == "genomics-raw-5d"
+
+
+def test_object_tagged_under_terms_that_are_gone_is_still_removed_on_time() -> None:
+    world = World()
+    made = reads(world)
+    expires_after(world, 5)
+
+    world.clock.advance(1004 * DAY)
+    world.evaluate_policy()
+
+    assert gates(world, made)[1] == "now"
+
+
+def test_study_that_another_policy_moved_is_warmed_when_it_is_opened() -> None:
+    world = World()
+    made = image(world)
+    idle(world, made)
+    hot = world.classifier.policy.classes["clinical-hot"]
+    pinned = replace(hot, latency_seconds=12 * 3600)
+    for tiers in ((), (Tier(40, Measure.IDLE, StorageClass.STANDARD_IA, 0),)):
+        changed = {"clinical-hot": replace(pinned, tiers=tiers)}
+        world.classifier.policy = replace(world.classifier.policy, classes=changed)
+        world.evaluate_policy.one(made)
+        decided = world.record(made).policy
+        assert decided is not None
+        assert decided.target is StorageClass.GLACIER
+
+    world.clock.advance(DAY)
+    world.book.accesses[access_scope(world.record(made))] = world.clock.now()
+    world.evaluate_policy.one(made)
+
+    decided = world.record(made).policy
+    assert decided is not None
+    assert (decided.action, decided.to) == (Action.WARM, StorageClass.STANDARD)
+
+
+def test_object_that_is_brought_back_keeps_the_day_it_was_placed() -> None:
+    world = World()
+    made = image(world)
+    placed_at = world.record(made).placed_at
+    idle(world, made)
+    world.book.accesses[access_scope(world.record(made))] = world.clock.now()
+    version(world, made).is_restored = True
+
+    assert world.evaluate_policy.one(made).outcome is Outcome.WARMED
+
+    record = world.record(made)
+    assert record.placed_at == placed_at
+    assert record.version_since == world.clock.now()
