@@ -20,6 +20,7 @@ from forebay.domain.policy.exceptions import (
     ScopeKind,
     Status,
 )
+from forebay.domain.policy.plan import Approval, Rates
 from forebay.domain.policy.standing import access_scope
 from forebay.domain.policy.storage_classes import StorageClass
 from forebay.domain.runs import RunState
@@ -35,6 +36,8 @@ from forebay.services.evaluate_policy import (
     Outcome,
     answers,
 )
+from forebay.services.plan_policy import PlanPolicy
+from tests.unit.domain.policy.test_pricing import PRICES
 from tests.unit.fakes import (
     BUCKETS,
     FakeClock,
@@ -47,6 +50,7 @@ from tests.unit.fakes import (
     any_run,
     any_uid,
 )
+from tests.unit.services.test_plan_policy import FakePlaced
 from tests.unit.world import Message, World
 
 DAY = 24 * 3600
@@ -774,3 +778,25 @@ def test_object_that_is_brought_back_keeps_the_day_it_was_placed() -> None:
     record = world.record(made)
     assert record.placed_at == placed_at
     assert record.version_since == world.clock.now()
+
+
+def test_what_an_approved_order_does_is_what_the_plan_said_and_needs_its_approval() -> None:
+    world = World()
+    made = reads(world)
+    world.clock.advance(20 * DAY)
+    expires_after(world, 5)
+    zones = {name: zone for zone, name in BUCKETS.items()}
+    for _ in range(2):  # the second time after a scheduled evaluation, which made it wait
+        record = world.record(made)
+        plan = PlanPolicy(FakePlaced([record]), world.classifier, Rates(PRICES), zones, ("here",))
+        (planned,) = plan(world.clock.now())
+        assert planned.approvals == {Approval.EARLIER_REMOVAL}
+        assert planned.to is None
+        world.evaluate_policy.one(made)
+
+    after = world.evaluate_policy.one(made, order=Order("anna", "less", "plan-1", "bert")).after
+
+    assert planned.decision.is_same(after)
+    done = world.record(made)
+    plan = PlanPolicy(FakePlaced([done]), world.classifier, Rates(PRICES), zones, ("here",))
+    assert not next(plan(world.clock.now())).is_changed

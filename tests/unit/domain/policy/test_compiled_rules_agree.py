@@ -267,8 +267,21 @@ def promised(course: Course, kept: Retention) -> datetime:
     return max(lifecycle_day(since, kept.ceiling_days), course.placed_at + DAY * kept.floor_days)
 
 
+EXPIRING = st.integers(1, 200).map(lambda days: Retention("kept", 0, days, Removal.EXPIRE))
+AGED = st.builds(
+    lambda course, kept: replace(course, chosen=replace(course.chosen, retention=kept)),
+    courses(),
+    EXPIRING,
+)
+
+
 @settings(deadline=None, max_examples=200)
-@given(courses(), retentions(), st.integers(1, DAYS), st.none() | st.integers(0, 100))
+@given(
+    st.one_of(courses(), AGED),
+    st.one_of(retentions(), EXPIRING),
+    st.integers(1, 100),
+    st.none() | st.integers(0, 100),
+)
 def test_a_deployment_removes_nothing_earlier_and_what_was_promised_is_kept(
     course: Course, deploys: Retention, days: int, approved_after: int | None
 ) -> None:
