@@ -20,7 +20,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if "exception_id" in event:
         return evaluate.exception(event["exception_id"]).as_dict()
     if "object_ids" in event:
-        order = Order(event["by"], event.get("note", ""), event.get("plan_id", ""))
+        said = (event.get(name, "") for name in ("note", "plan_id", "approved_by"))
+        order = Order(event["by"], *said)
         done = evaluate.objects(event["object_ids"], order)
         return tell_objects(done, wiring().classifier.policy.digest)
     return report_evaluations(evaluate())

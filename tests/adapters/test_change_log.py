@@ -194,6 +194,7 @@ def test_whole_record_but_the_person_can_be_read_from_its_line() -> None:
         rechecked_at=NOON,
         placed=any_location(bucket="clinical"),
         placed_at=NOON,
+        version_since=NOON,
         policy=PolicyDecision("clinical-hot", StorageClass.STANDARD, decided_at=NOON),
         held=any_location(bucket="quarantine"),
         disposition="DI-abcdefghijklmnop",

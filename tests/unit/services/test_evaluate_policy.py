@@ -20,6 +20,7 @@ from forebay.domain.policy.exceptions import (
     ScopeKind,
     Status,
 )
+from forebay.domain.policy.plan import Approval, Rates
 from forebay.domain.policy.standing import access_scope
 from forebay.domain.policy.storage_classes import StorageClass
 from forebay.domain.runs import RunState
@@ -35,6 +36,8 @@ from forebay.services.evaluate_policy import (
     Outcome,
     answers,
 )
+from forebay.services.plan_policy import PlanPolicy
+from tests.unit.domain.policy.test_pricing import PRICES
 from tests.unit.fakes import (
     BUCKETS,
     FakeClock,
@@ -47,6 +50,7 @@ from tests.unit.fakes import (
     any_run,
     any_uid,
 )
+from tests.unit.services.test_plan_policy import FakePlaced
 from tests.unit.world import Message, World
 
 DAY = 24 * 3600
@@ -142,7 +146,7 @@ def test_copy_is_born_with_the_gates_of_its_decision_and_one_more_read() -> None
 
     made = reads(world)
 
-    assert gates(world, made) == ("genomics-raw", "genomics-raw")
+    assert gates(world, made) == ("genomics-raw", "genomics-raw-1000d")
     record = world.record(made)
     assert record.policy
     assert record.policy.policy == "one"
@@ -235,7 +239,7 @@ def test_exception_closes_the_gates_and_its_end_opens_them(kind: ExceptionKind) 
     done = world.evaluate_policy()
 
     assert done.exceptions_reached == 1
-    assert gates(world, made) == ("genomics-raw", "genomics-raw")
+    assert gates(world, made) == ("genomics-raw", "genomics-raw-1000d")
     assert not version(world, made).has_legal_hold
     assert version(world, made).tags.get(Tag.HOLD, "none") == "none"
     settled = world.record(made).policy
@@ -253,7 +257,7 @@ def test_pin_ends_by_itself_on_its_day() -> None:
 
     world.evaluate_policy()
 
-    assert gates(world, made) == ("genomics-raw", "genomics-raw")
+    assert gates(world, made) == ("genomics-raw", "genomics-raw-1000d")
 
 
 def test_exception_reaches_derivatives_and_no_siblings() -> None:
@@ -583,7 +587,7 @@ def test_violations_that_only_storage_shows_are_found_and_the_tag_is_mended() ->
 
     assert result.after is not None
     assert set(result.after.violations) == {Violation.MISSING_TAG, Violation.UNENCRYPTED}
-    assert gates(world, made) == ("genomics-raw", "genomics-raw")
+    assert gates(world, made) == ("genomics-raw", "genomics-raw-1000d")
     again = world.evaluate_policy.one(made)
     assert again.after is not None
     assert again.after.violations == (Violation.UNENCRYPTED,)
@@ -694,3 +698,105 @@ def _calls_per_due_object(stored: int) -> dict[str, float]:
     assert len(world.evaluate_policy().results) == stored
     calls = world.effects.calls
     return {name: calls.count(name) / stored for name in sorted(set(calls), key=calls.index)}
+
+
+def expires_after(world: World, days: int) -> None:
+    """Let reads expire so many days after they were placed."""
+    raw = world.classifier.policy.classes["genomics-raw"]
+    shorter = replace(raw, retention=replace(raw.retention, ceiling_days=days))
+    classes = {**world.classifier.policy.classes, "genomics-raw": shorter}
+    world.classifier.policy = replace(world.classifier.policy, classes=classes, digest="two")
+
+
+def test_earlier_removal_is_no_deployment_s_nor_a_schedule_s_but_an_approved_order_s() -> None:
+    world = World()
+    made = reads(world)
+    world.clock.advance(20 * DAY)
+    expires_after(world, 5)
+
+    world.evaluate_policy.one(made)
+    assert gates(world, made)[1] == "none"
+    world.evaluate_policy.objects([made], Order("anna", "no one approved"))
+    assert gates(world, made)[1] == "none"
+    decided = world.record(made).policy
+    assert decided is not None
+    assert any("waits for approval" in line.says for line in decided.trace)
+
+    world.evaluate_policy.objects([made], Order("anna", "less", "plan-1", "bert"))
+    assert gates(world, made)[1] == "genomics-raw-5d"
+    approved = world.record(made).policy
+    assert approved is not None
+    assert approved.because["approved_by"] == "bert"
+    world.evaluate_policy.one(made)
+    assert gates(world, made)[1] == "genomics-raw-5d"
+
+
+def test_object_tagged_under_terms_that_are_gone_is_still_removed_on_time() -> None:
+    world = World()
+    made = reads(world)
+    expires_after(world, 5)
+
+    world.clock.advance(1004 * DAY)
+    world.evaluate_policy()
+
+    assert gates(world, made)[1] == "now"
+
+
+def test_study_that_another_policy_moved_is_warmed_when_it_is_opened() -> None:
+    world = World()
+    made = image(world)
+    idle(world, made)
+    hot = world.classifier.policy.classes["clinical-hot"]
+    pinned = replace(hot, latency_seconds=12 * 3600)
+    for tiers in ((), (Tier(40, Measure.IDLE, StorageClass.STANDARD_IA, 0),)):
+        changed = {"clinical-hot": replace(pinned, tiers=tiers)}
+        world.classifier.policy = replace(world.classifier.policy, classes=changed)
+        world.evaluate_policy.one(made)
+        decided = world.record(made).policy
+        assert decided is not None
+        assert decided.target is StorageClass.GLACIER
+
+    world.clock.advance(DAY)
+    world.book.accesses[access_scope(world.record(made))] = world.clock.now()
+    world.evaluate_policy.one(made)
+
+    decided = world.record(made).policy
+    assert decided is not None
+    assert (decided.action, decided.to) == (Action.WARM, StorageClass.STANDARD)
+
+
+def test_object_that_is_brought_back_keeps_the_day_it_was_placed() -> None:
+    world = World()
+    made = image(world)
+    placed_at = world.record(made).placed_at
+    idle(world, made)
+    world.book.accesses[access_scope(world.record(made))] = world.clock.now()
+    version(world, made).is_restored = True
+
+    assert world.evaluate_policy.one(made).outcome is Outcome.WARMED
+
+    record = world.record(made)
+    assert record.placed_at == placed_at
+    assert record.version_since == world.clock.now()
+
+
+def test_what_an_approved_order_does_is_what_the_plan_said_and_needs_its_approval() -> None:
+    world = World()
+    made = reads(world)
+    world.clock.advance(20 * DAY)
+    expires_after(world, 5)
+    zones = {name: zone for zone, name in BUCKETS.items()}
+    for _ in range(2):  # the second time after a scheduled evaluation, which made it wait
+        record = world.record(made)
+        plan = PlanPolicy(FakePlaced([record]), world.classifier, Rates(PRICES), zones, ("here",))
+        (planned,) = plan(world.clock.now())
+        assert planned.approvals == {Approval.EARLIER_REMOVAL}
+        assert planned.to is None
+        world.evaluate_policy.one(made)
+
+    after = world.evaluate_policy.one(made, order=Order("anna", "less", "plan-1", "bert")).after
+
+    assert planned.decision.is_same(after)
+    done = world.record(made)
+    plan = PlanPolicy(FakePlaced([done]), world.classifier, Rates(PRICES), zones, ("here",))
+    assert not next(plan(world.clock.now())).is_changed

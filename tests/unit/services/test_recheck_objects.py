@@ -113,7 +113,11 @@ def test_flipped_bit_heals_from_the_replica_as_a_new_version() -> None:
     gates = {Tag.TIERING, Tag.REMOVAL, Tag.REPLICATE}
     found = world.store.tags(placed(world, made))
     assert found == {name: value for name, value in tags.items() if name not in gates}
-    assert record.policy is None
+    assert record.policy
+    assert record.placed_at
+    assert record.version_since
+    assert record.policy.evaluate_at == record.version_since == world.clock.now(), "due at once"
+    assert record.placed_at < record.version_since, "its retention goes on"
     assert world.store.tags(damaged)[Tag.VERDICT] == "refused"
     assert [warning.code for warning in record.warnings] == [ReasonCode.STORED_BYTES_CHANGED]
     assert "replica" in record.warnings[0].message

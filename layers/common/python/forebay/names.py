@@ -131,7 +131,7 @@ class Tag(StrEnum):
     TIERING = "forebay:tiering"
     """Gate of lifecycle transitions: a class, `to-<storage class>`, or `none`."""
     REMOVAL = "forebay:removal"
-    """Gate of lifecycle expiration: a class, `now`, or `none`."""
+    """Gate of lifecycle expiration: a class and its days (`derived-366d`), `now`, or `none`."""
     REPLICATE = "forebay:replicate"
     """`yes` on what replication may copy; S3 reads it when the version is made."""
     HOLD = "forebay:hold"

@@ -19,7 +19,7 @@ from forebay.domain.policy.classes import (
     Since,
     Tier,
 )
-from forebay.domain.policy.decision import Action, Facts, PolicyDecision, decide, lifecycle_day
+from forebay.domain.policy.decision import FOREVER, GRACE, Action, Facts, PolicyDecision, decide
 from forebay.domain.policy.exceptions import (
     BLOCKS_MOVES,
     BLOCKS_REMOVAL,
@@ -36,12 +36,15 @@ from forebay.domain.policy.storage_classes import (
     StorageClass,
     is_colder,
 )
+from forebay.domain.policy.terms import lifecycle_day
 from forebay.names import Tag, Zone
 
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 DAYS = 260
 COLDER = tuple(StorageClass)[1:]
+LATE = GRACE + 2 * DAY
+"""What S3 was asked for is looked after so many days later, and then done the next night."""
 ARN = "arn:aws:iam::111122223333:user/steward"
 
 
@@ -55,6 +58,21 @@ class Course:
     exceptions: tuple[PolicyException, ...] = ()
     read_at: tuple[datetime, ...] = ()
     run_succeeded_at: datetime | None = None
+    deploys: Retention | None = None
+    """What its class says from `deployed_at` on; nobody evaluates anything on that account."""
+    deployed_at: datetime = FIRST
+    approved_at: datetime | None = None
+    """When somebody approved that, and applied it."""
+
+    def chosen_at(self, now: datetime) -> ObjectClass:
+        """Return the class as it is deployed."""
+        if self.deploys and now >= self.deployed_at:
+            return replace(self.chosen, retention=self.deploys)
+        return self.chosen
+
+    def rules_at(self, now: datetime) -> tuple[LifecycleRule, ...]:
+        chosen = self.chosen_at(now)
+        return compile_rules(Policy(classes={chosen.name: chosen}, rules=()))[chosen.zone]
 
 
 @dataclass
@@ -62,8 +80,8 @@ class Life:
     """A version as S3 keeps it, and what the evaluator said last."""
 
     course: Course
-    rules: tuple[LifecycleRule, ...]
-    placed_at: datetime
+    made_at: datetime
+    moved_at: datetime | None = None
     storage_class: StorageClass = StorageClass.STANDARD
     is_removed: bool = False
     decision: PolicyDecision | None = None
@@ -73,16 +91,19 @@ class Life:
         reads = [at for at in self.course.read_at if at <= now]
         succeeded = self.course.run_succeeded_at
         return Facts(
-            placed_at=self.placed_at,
+            placed_at=self.course.placed_at,
+            version_since=self.made_at,
+            moved_at=self.moved_at,
             size_bytes=self.course.size_bytes,
             storage_class=self.storage_class,
             last_access=max(reads, default=None),
             run_succeeded_at=succeeded if succeeded and succeeded <= now else None,
             previous=self.decision,
+            is_approved=now == self.course.approved_at,
         )
 
     def decided(self, now: datetime) -> PolicyDecision:
-        return decide(self.course.chosen, self.facts(now), self.excepted(now), now)
+        return decide(self.course.chosen_at(now), self.facts(now), self.excepted(now), now)
 
     def excepted(self, now: datetime) -> tuple[PolicyException, ...]:
         return tuple(each for each in self.course.exceptions if each.requested_at <= now)
@@ -91,16 +112,17 @@ class Life:
         decision = self.decided(now)
         if decision.action is Action.WARM and decision.to:
             # Restored and copied onto its own key: a new version.
-            self.placed_at, self.storage_class = now, decision.to
+            self.made_at, self.moved_at, self.storage_class = now, None, decision.to
             decision = self.decided(now)
         self.decision = decision
         self.tags = {Tag.TIERING: decision.tiering, Tag.REMOVAL: decision.removal}
 
     def s3_runs(self, now: datetime) -> None:
-        version = StoredVersion(
-            self.tags, self.course.size_bytes, self.placed_at, self.storage_class
-        )
-        self.storage_class, self.is_removed = outcome(self.rules, version, now)
+        version = StoredVersion(self.tags, self.course.size_bytes, self.made_at, self.storage_class)
+        before = self.storage_class
+        self.storage_class, self.is_removed = outcome(self.course.rules_at(now), version, now)
+        if self.storage_class is not before:
+            self.moved_at = now
 
 
 def changes(course: Course) -> list[datetime]:
@@ -111,8 +133,7 @@ def changes(course: Course) -> list[datetime]:
 
 def lived(course: Course) -> Life:
     """Return how an object ends; every night is checked on the way."""
-    policy = Policy(classes={course.chosen.name: course.chosen}, rules=())
-    life = Life(course, compile_rules(policy)[course.chosen.zone], course.placed_at)
+    life = Life(course, course.placed_at)
     life.evaluate(course.placed_at)
     told = changes(course)
     for night in (FIRST + DAY * number for number in range(1, DAYS)):
@@ -123,7 +144,7 @@ def lived(course: Course) -> Life:
         check_nothing_against_exceptions(life, before, night)
         is_due = decided.action is Action.REMOVE and decided.at is not None and decided.at <= night
         # S3 removes nothing on the day it was made, whenever its run succeeded.
-        assert life.is_removed is (is_due and lifecycle_day(life.placed_at, 1) <= night)
+        assert life.is_removed is (is_due and lifecycle_day(life.made_at, 1) <= night)
         if life.is_removed:
             return life
         assert life.storage_class is decided.target
@@ -147,7 +168,7 @@ def check_nothing_against_exceptions(life: Life, before: StorageClass, now: date
         assert not active & BLOCKS_REMOVAL
         assert life.course.chosen.retention.removal is Removal.EXPIRE
         floor_days = life.course.chosen.retention.floor_days
-        assert now >= life.placed_at + timedelta(days=floor_days)
+        assert now >= life.course.placed_at + timedelta(days=floor_days)
 
 
 moments = st.integers(0, 24 * (DAYS - 40)).map(lambda hours: FIRST + timedelta(hours=hours))
@@ -222,3 +243,70 @@ def courses(draw: st.DrawFn) -> Course:
 @given(courses())
 def test_s3_does_what_the_evaluator_decides(course: Course) -> None:
     lived(course)
+
+
+def removed_at(course: Course) -> datetime | None:
+    """Return on which night an object is removed whose class is changed on the way."""
+    life = Life(course, course.placed_at)
+    life.evaluate(course.placed_at)
+    told = sorted([*changes(course), *([course.approved_at] if course.approved_at else [])])
+    for night in (FIRST + DAY * number for number in range(1, DAYS + 300)):
+        while (at := next_evaluation(life, told, night)) is not None:
+            life.evaluate(at)
+        life.s3_runs(night)
+        if life.is_removed:
+            return night
+    return None
+
+
+def promised(course: Course, kept: Retention) -> datetime:
+    """Return when a retention alone removes an object: the words of the policy, in two lines."""
+    since = course.placed_at if kept.since is Since.PLACED else course.run_succeeded_at
+    if kept.removal is not Removal.EXPIRE or kept.ceiling_days is None or since is None:
+        return FOREVER
+    return max(lifecycle_day(since, kept.ceiling_days), course.placed_at + DAY * kept.floor_days)
+
+
+EXPIRING = st.integers(1, 200).map(lambda days: Retention("kept", 0, days, Removal.EXPIRE))
+AGED = st.builds(
+    lambda course, kept: replace(course, chosen=replace(course.chosen, retention=kept)),
+    courses(),
+    EXPIRING,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.one_of(courses(), AGED),
+    st.one_of(retentions(), EXPIRING),
+    st.integers(1, 100),
+    st.none() | st.integers(0, 100),
+)
+def test_a_deployment_removes_nothing_earlier_and_what_was_promised_is_kept(
+    course: Course, deploys: Retention, days: int, approved_after: int | None
+) -> None:
+    deployed_at = course.placed_at + DAY * days
+    approved_at = deployed_at + DAY * approved_after if approved_after is not None else None
+    course = replace(
+        course,
+        exceptions=(),
+        deploys=deploys,
+        deployed_at=deployed_at,
+        approved_at=approved_at,
+    )
+    old, new = (promised(course, each) for each in (course.chosen.retention, deploys))
+
+    gone = removed_at(course)
+
+    if gone is None:
+        # Nothing asked for it, or a removal that waits for its approval.
+        assert max(old, new) == FOREVER
+        assert approved_at is None or new == FOREVER
+    elif gone < deployed_at:
+        assert gone >= old
+    elif approved_at is None or gone < approved_at:
+        assert gone >= old, "the rules of new terms reach nothing that was tagged under the old"
+        assert old >= FOREVER or gone <= max(old, new, deployed_at) + LATE
+    else:
+        assert gone >= min(old, new)
+        assert gone <= max(new, approved_at) + LATE

@@ -266,3 +266,101 @@ def test_a_decision_comes_back_as_it_was_stored_and_is_looked_at_later(
     made = on(number, chosen, excepted(ExceptionKind.PIN, day(50)), run_succeeded_at=day(20))
     assert PolicyDecision.from_dict(made.as_dict()) == made
     assert made.evaluate_at is None or made.evaluate_at > day(number)
+
+
+# ---- an earlier removal takes an approval
+
+
+def expiring(days: int, **changes: Any) -> ObjectClass:
+    return replace(EXPIRING, retention=Retention(f"{days}d", 0, days, Removal.EXPIRE, **changes))
+
+
+def said(decision: PolicyDecision) -> str:
+    return "; ".join(line.says for line in decision.trace)
+
+
+def test_a_shorter_ceiling_waits_until_it_is_approved() -> None:
+    first = on(1, expiring(90))
+    waits = on(20, expiring(5), previous=first)
+    assert (waits.removal, waits.removed_from, waits.evaluate_at) == (NONE, day(90), day(90))
+    assert "would expire on 2026-03-06: waits for approval" in said(waits)
+    again = on(21, expiring(5), previous=PolicyDecision.from_dict(waits.as_dict()))
+    assert again.is_same(waits)
+
+    approved = on(22, expiring(5), previous=again, is_approved=True)
+    assert (approved.removal, approved.at) == ("intermediate-5d", day(5))
+    assert on(23, expiring(5), previous=approved).removal == "intermediate-5d"
+    assert on(90, expiring(5), previous=waits).removal == REMOVE_NOW, "its own day is met"
+
+
+def test_a_longer_ceiling_needs_no_approval() -> None:
+    longer = on(20, expiring(400), previous=on(1, expiring(90)))
+    assert (longer.removal, longer.removed_from) == ("intermediate-400d", day(400))
+    back = on(21, expiring(90), previous=longer)
+    assert (back.removal, back.removed_from) == (NONE, day(400))
+
+
+def test_terms_are_kept_through_a_hold_and_another_version() -> None:
+    held = on(30, expiring(90), excepted(ExceptionKind.LEGAL_HOLD), previous=on(1, expiring(90)))
+    assert on(40, expiring(5), previous=held).removed_from == day(90)
+    another = held.for_another_version(day(35))
+    assert on(40, expiring(5), previous=another, version_since=day(35)).removed_from == day(90)
+
+
+@pytest.mark.parametrize("old", [Retention("r", 0, 60, Removal.REVIEW), Retention("kept")])
+def test_what_never_went_by_itself_does_so_only_once_approved(old: Retention) -> None:
+    before = on(1, replace(EXPIRING, retention=old), run_succeeded_at=day(1))
+    for chosen in (expiring(5), INTERMEDIATE):
+        waits = on(70, chosen, previous=before, run_succeeded_at=day(1))
+        assert (waits.action, waits.removal, waits.removed_from) == (Action.NOTHING, NONE, None)
+        assert "waits for approval" in said(waits)
+
+
+def test_what_waits_for_its_run_is_not_removed_by_age_unless_approved() -> None:
+    before = on(1, INTERMEDIATE)
+    assert on(40, expiring(20), previous=before).removal == NONE
+    sooner = replace(INTERMEDIATE, retention=replace(INTERMEDIATE.retention, ceiling_days=2))
+    ended = on(40, sooner, previous=before, run_succeeded_at=day(39))
+    assert (ended.removal, ended.removed_from) == (NONE, day(53))
+
+
+def test_a_decision_from_before_terms_keeps_its_day() -> None:
+    old = replace(on(1, expiring(90)), terms="", removal="intermediate")
+    assert on(20, expiring(90), previous=old).removal == "intermediate-90d"
+    waits = on(20, expiring(5), previous=old)
+    assert (waits.removal, waits.removed_from) == (NONE, day(90))
+
+
+# ---- reopened after the policy changed
+
+
+def test_what_an_earlier_policy_moved_for_idle_time_is_warmed_once_it_is_read() -> None:
+    changed = replace(ARCHIVED, latency_seconds=1, tiers=(Tier(30, Measure.IDLE, IA),))
+    lies = {"storage_class": IR, "moved_at": day(31), "was_idle": True}
+    assert on(100, changed, **lies).action is not Action.WARM
+    assert on(100, changed, **lies, last_access=day(20)).action is not Action.WARM
+    read = on(100, changed, **lies, last_access=day(100))
+    assert (read.action, read.to) == (Action.WARM, STANDARD)
+    by_age = replace(changed, tiers=(Tier(90, Measure.AGE, IR),))
+    assert on(100, by_age, **lies, last_access=day(100)).action is not Action.WARM
+    assert on(80, by_age, **lies, last_access=day(80)).action is Action.WARM
+    moved_by_age = {**lies, "was_idle": False}
+    assert on(80, by_age, **moved_by_age, last_access=day(80)).action is not Action.WARM
+
+
+# ---- another version does not begin anew
+
+
+def test_floor_ceiling_and_review_count_from_the_first_placement() -> None:
+    kept = replace(ARCHIVED, retention=Retention("r", 60, 200, Removal.REVIEW))
+    warmed = on(101, kept, version_since=day(100), last_access=day(100))
+    assert (warmed.action, warmed.at) == (Action.MOVE, day(130))
+    assert warmed.no_removal_before is None
+    assert "is up for review on 2026-09-17" in said(warmed)
+    assert day(200).date().isoformat() == "2026-09-17"
+
+
+def test_what_s3_would_count_from_a_later_version_is_removed_on_its_day() -> None:
+    early = on(80, EXPIRING, version_since=day(70))
+    assert (early.removal, early.removed_from, early.evaluate_at) == (NONE, day(90), day(90))
+    assert on(90, EXPIRING, version_since=day(70)).removal == REMOVE_NOW

@@ -94,7 +94,7 @@ def test_a_ceiling_that_expires_is_a_rule_and_one_that_is_reviewed_or_waits_for_
             "w", retention=Retention("r", 0, 14, Removal.EXPIRE, since=Since.RUN_SUCCEEDED)
         ),
     )
-    assert found["e-expires"].tags == {Tag.REMOVAL: "e"}
+    assert found["e-expires"].tags == {Tag.REMOVAL: "e-90d"}
     assert found["e-expires"].expire_days == 90
     assert found["remove-now"].tags == {Tag.REMOVAL: "now"}
     assert not {"v-expires", "w-expires"} & found.keys()
@@ -103,7 +103,7 @@ def test_a_ceiling_that_expires_is_a_rule_and_one_that_is_reviewed_or_waits_for_
 def test_a_version_that_was_overwritten_early_is_still_kept_for_its_floor() -> None:
     retention = Retention("r", 60, 90, Removal.EXPIRE)
     found = compile_rules(policy(object_class(retention=retention)))[Zone.CLINICAL]
-    version = StoredVersion({Tag.REMOVAL: "kept"}, BIG, BORN, noncurrent_since=after(1))
+    version = StoredVersion({Tag.REMOVAL: "kept-90d"}, BIG, BORN, noncurrent_since=after(1))
     assert not outcome(found, version, after(60)).is_removed
     assert outcome(found, version, after(62)).is_removed
 
@@ -142,7 +142,7 @@ def test_replicas_are_moved_by_the_archive_s_class_and_leave_by_their_originals_
         zone=Zone.ARCHIVE,
     )
     assert found["backup-to-GLACIER_IR"].tags == {Tag.REPLICATE: "yes"}
-    assert found["kept-expires"].tags == {Tag.REMOVAL: "kept"}
+    assert found["kept-expires"].tags == {Tag.REMOVAL: "kept-90d"}
     assert "kept-to-GLACIER" not in found
 
 

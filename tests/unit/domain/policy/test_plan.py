@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.domain.policy.classes import Measure, ObjectClass, Removal, Retention, Tier
-from forebay.domain.policy.decision import Action, Facts, PolicyDecision, decide
+from forebay.domain.policy.decision import Action, Facts, PolicyDecision, decide, removes_earlier
 from forebay.domain.policy.plan import (
     Approval,
     ChangeKind,
@@ -21,7 +21,6 @@ from forebay.domain.policy.plan import (
     compared,
     left_in,
     plan_id,
-    removal_day,
 )
 from forebay.domain.policy.pricing import monthly_cost
 from forebay.domain.policy.storage_classes import StorageClass
@@ -56,7 +55,7 @@ def planned(
         days_in_class=age,
         before=before,
         lies_in=left_in(before, facts.storage_class, NOW) if before else facts.storage_class,
-        removed_from=removal_day(new, facts),
+        is_removed_earlier=before is not None and removes_earlier(new, facts, before, NOW),
     )
     return compared(subject, decide(new, facts, (), NOW), RATES, NOW)
 

@@ -53,6 +53,7 @@ _OF_RECORD: Final = (
     "consent_state",
     "placed",
     "placed_at",
+    "version_since",
     "policy",
     "parents",
     "pipeline_run_id",

@@ -118,7 +118,9 @@ class ObjectRecord:
     """When the stored bytes were last read and compared with their digests."""
     placed: Location | None = None
     placed_at: datetime | None = None
-    """When the version in `placed` was made: what policy counts ages from, as S3 does."""
+    """When the object was placed first: what its retention counts from."""
+    version_since: datetime | None = None
+    """When the version in `placed` was made, as S3 counts ages; None where that is `placed_at`."""
     policy: PolicyDecision | None = None
     """What policy decided last about the placed copy, and why."""
     held: Location | None = None

@@ -155,5 +155,6 @@ class ApplyPlan:
             "by": mandate.by,
             "note": mandate.note,
             "plan_id": plan_id,
+            "approved_by": mandate.approved_by,
         }
         return self.functions.invoke(Step.EVALUATE_POLICY, json.dumps(order))

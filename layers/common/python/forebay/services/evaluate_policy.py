@@ -11,9 +11,21 @@ from forebay.domain.classification import facts_of
 from forebay.domain.conflicts import STORAGE_FACTS
 from forebay.domain.objects import Location, ObjectRecord
 from forebay.domain.policy.access import is_moved
-from forebay.domain.policy.decision import NONE, REMOVE_NOW, Action, PolicyDecision, Violation
+from forebay.domain.policy.decision import (
+    NONE,
+    REMOVE_NOW,
+    Action,
+    PolicyDecision,
+    Violation,
+    is_directed,
+)
 from forebay.domain.policy.exceptions import PolicyException
-from forebay.domain.policy.standing import access_scope, storage_class_of
+from forebay.domain.policy.standing import (
+    access_scope,
+    moved_by_idle_time,
+    storage_class_of,
+    was_idle,
+)
 from forebay.domain.policy.storage_classes import StorageClass, is_colder, needs_restore
 from forebay.domain.rechecks import is_readable
 from forebay.domain.states import State
@@ -71,15 +83,24 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Who had objects classified and judged anew; `by` is an AWS identity."""
+    """Who had objects classified and judged anew; `by` is an AWS identity.
+
+    Without `approved_by` nothing is removed earlier than was decided before.
+    """
 
     by: str
     note: str = ""
     plan_id: str = ""
+    approved_by: str = ""
 
     def as_dict(self) -> dict[str, str]:
         """Return what a decision keeps of it."""
-        said = {"by": self.by, "note": self.note, "plan_id": self.plan_id}
+        said = {
+            "by": self.by,
+            "note": self.note,
+            "plan_id": self.plan_id,
+            "approved_by": self.approved_by,
+        }
         return {name: value for name, value in said.items() if value}
 
 
@@ -322,7 +343,10 @@ class EvaluatePolicy:
         now = self.clock.now()
         seen = _Seen(self.vault.storage_class(record.placed), self.store.tags(record.placed))
         judged = self._classified(_shelved(record, seen.shelf, now), order)
-        decision = self._decided(judged, record, seen, now)
+        is_approved = order is not None and bool(order.approved_by)
+        decision = self._decided(judged, record, seen, now, is_approved=is_approved)
+        if was_idle(record) and not is_directed(decision.tiering):
+            judged = moved_by_idle_time(judged)
         late = _late_seconds(record, now)
         warms = decision.action is Action.WARM and record.state is State.PLACED
         is_same = decision.is_same(record.policy) and judged.object_class == record.object_class
@@ -331,7 +355,7 @@ class EvaluatePolicy:
         if order:
             decision = replace(decision, because=order.as_dict())
         after = self._settled(judged, record, decision, seen)
-        if after.policy is None:
+        if after.placed != record.placed:
             again = self._evaluated(object_id, None)
             return replace(again, outcome=Outcome.WARMED, before=record.policy, late_seconds=late)
         outcome = Outcome.RESTORING if warms else Outcome.CHANGED
@@ -357,9 +381,17 @@ class EvaluatePolicy:
         )
 
     def _decided(
-        self, judged: ObjectRecord, stored: ObjectRecord, seen: _Seen, now: datetime
+        self,
+        judged: ObjectRecord,
+        stored: ObjectRecord,
+        seen: _Seen,
+        now: datetime,
+        *,
+        is_approved: bool,
     ) -> PolicyDecision:
-        decision = self.judge.decision(judged, now, is_replicated=seen.shelf.is_replicated)
+        decision = self.judge.decision(
+            judged, now, is_replicated=seen.shelf.is_replicated, is_approved=is_approved
+        )
         found = list(decision.violations)
         if stored.policy and not stored.policy.unsettled:
             wanted = tags_for(stored, stored.policy)
@@ -431,9 +463,9 @@ class EvaluatePolicy:
         after = record.amended(
             now,
             placed=copy.location,
-            placed_at=now,
+            version_since=now,
             # It is another version, and was never judged: its gates are closed.
-            policy=None,
+            policy=record.policy.for_another_version(now) if record.policy else None,
             metadata={**record.metadata, STORAGE_FACTS: facts},
         )
         self.judge.catalog.apply(Change(record, after))
@@ -521,12 +553,14 @@ def _opening(seen: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, st
 def _shelved(record: ObjectRecord, shelf: Shelf, now: datetime) -> ObjectRecord:
     """Return the record with the storage class that storage shows, where no event told of it.
 
-    A version gets colder in place, never warmer: of the two the colder is true.
+    A version gets colder in place, never warmer: of the two the colder is true. It was moved some
+    time after that was decided; who read it since then may have waited for it.
     """
     if not is_colder(shelf.storage_class, storage_class_of(record)):
         return record
     facts: Mapping[str, Any] = record.metadata.get(STORAGE_FACTS, {})
-    said = {"value": shelf.storage_class.value, "at": utc_text(now)}
+    since = record.policy.decided_at if record.policy else None
+    said = {"value": shelf.storage_class.value, "at": utc_text(since or now)}
     known = {**facts, "storage_class": said}
     return replace(record, metadata={**record.metadata, STORAGE_FACTS: known})
 

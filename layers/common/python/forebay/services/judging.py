@@ -35,9 +35,16 @@ class Judge:
     regions: tuple[str, ...] = ()
 
     def decision(
-        self, record: ObjectRecord, now: datetime, *, is_replicated: bool = False
+        self,
+        record: ObjectRecord,
+        now: datetime,
+        *,
+        is_replicated: bool = False,
+        is_approved: bool = False,
     ) -> PolicyDecision:
         """Return what policy wants of a placed object, or of one that is about to be placed.
+
+        With `is_approved` somebody agreed that it may be removed earlier than was decided before.
 
         Raises:
             PolicyError: the policy of this deployment does not know the object's class.
@@ -56,7 +63,11 @@ class Judge:
         facts = facts_for(
             record, chosen, policy, context, regions=self.regions if is_replicated else home
         )
-        facts = replace(facts, replica_regions=() if is_replicated else replicas)
+        facts = replace(
+            facts,
+            replica_regions=() if is_replicated else replicas,
+            is_approved=is_approved,
+        )
         said = decide(chosen, facts, context.exceptions, now)
         said = replace(said, policy=policy.digest)
         return _waiting(said, now) if run and run.state not in ENDED else said

@@ -166,6 +166,7 @@ class PlaceObject:
             self.clock.now(),
             placed=copy.location,
             placed_at=judged.placed_at,
+            version_since=None,
             policy=judged.policy,
             # The copy in quarantine stays there, but is no longer where this object is kept.
             held=None,
@@ -190,6 +191,7 @@ class PlaceObject:
         future = replace(
             record,
             placed_at=now,
+            version_since=None,
             policy=None,
             object_class=chosen.object_class,
             class_rule=chosen.rule,

@@ -16,7 +16,7 @@ from forebay.domain.classification import FACT_TYPES, Classification, facts_of
 from forebay.domain.conflicts import STORAGE_FACTS
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.policy.classes import Measure, ObjectClass, Policy, Since
-from forebay.domain.policy.decision import Facts, PolicyDecision, decide
+from forebay.domain.policy.decision import Facts, PolicyDecision, decide, removes_earlier
 from forebay.domain.policy.exceptions import PolicyException, Scope
 from forebay.domain.policy.plan import (
     Conflict,
@@ -25,14 +25,15 @@ from forebay.domain.policy.plan import (
     Subject,
     compared,
     left_in,
-    removal_day,
 )
 from forebay.domain.policy.standing import (
     Context,
     access_scope,
     facts_for,
+    made_at,
     scopes_of,
     storage_class_of,
+    was_idle,
 )
 from forebay.domain.policy.storage_classes import StorageClass
 from forebay.events import utc_moment
@@ -184,8 +185,7 @@ class PlanPolicy:
         current = storage_class_of(record)
         left: StorageClass | None = current
         if before:
-            ends = was.removed_from if was else None
-            left = left_in(before, current, now, removed_from=ends)
+            left = left_in(before, current, now)
         subject = Subject(
             object_id=record.object_id,
             object_class=before.object_class if before else record.object_class,
@@ -194,7 +194,7 @@ class PlanPolicy:
             days_in_class=days_in_class(record, now),
             before=before,
             lies_in=left,
-            removed_from=judged.removed_from,
+            is_removed_earlier=bool(before and judged.removes_earlier_than(before, now)),
             conflicts=judged.conflicts,
         )
         return compared(subject, judged.decision, self.rates, now)
@@ -212,7 +212,7 @@ class PlanPolicy:
             kept = policy.classes.get(record.object_class)
             if kept is None:
                 stays = PolicyDecision(record.object_class, storage_class_of(record))
-                return _Judged(record.policy or stays, None, conflicts)
+                return _Judged(record.policy or stays, conflicts)
             chosen, rule = kept, record.class_rule
         facts = self._facts(
             record if rule == record.class_rule else replace(record, class_rule=rule),
@@ -223,7 +223,7 @@ class PlanPolicy:
         decision = decide(chosen, facts, context.exceptions, now)
         if decision.exceptions and not _same_work(decision, decide(chosen, facts, (), now)):
             conflicts |= {Conflict.HOLD}
-        return _Judged(decision, removal_day(chosen, facts), conflicts)
+        return _Judged(decision, conflicts, chosen, facts)
 
     def _facts(
         self, record: ObjectRecord, chosen: ObjectClass, policy: Policy, context: Context
@@ -233,6 +233,8 @@ class PlanPolicy:
         home, replicas = self.regions[:1], self.regions[1:]
         regions = self.regions if is_replicated else home
         facts = facts_for(record, chosen, policy, context, regions=regions)
+        # What it takes to approve is told beside; what is planned is what comes of it.
+        facts = replace(facts, is_approved=True)
         return facts if not replicas or is_replicated else replace(facts, replica_regions=replicas)
 
 
@@ -248,8 +250,15 @@ class _Case:
 @dataclass(frozen=True, slots=True)
 class _Judged:
     decision: PolicyDecision
-    removed_from: datetime | None
     conflicts: frozenset[Conflict]
+    chosen: ObjectClass | None = None
+    facts: Facts | None = None
+
+    def removes_earlier_than(self, before: PolicyDecision, now: datetime) -> bool:
+        """Tell whether it goes by itself, and earlier than was decided before."""
+        if self.chosen is None or self.facts is None:
+            return False
+        return removes_earlier(self.chosen, self.facts, before, now)
 
 
 def _same_work(one: PolicyDecision, other: PolicyDecision) -> bool:
@@ -261,7 +270,7 @@ def days_in_class(record: ObjectRecord, now: datetime) -> int:
     """Return how many whole days an object lies in its storage class, as far as storage said."""
     known: Mapping[str, Any] = record.metadata.get(STORAGE_FACTS, {})
     said = known.get("storage_class", {}).get("at")
-    since = utc_moment(said) if said else record.placed_at or record.state_since
+    since = utc_moment(said) if said else made_at(record)
     return max(0, (now - since).days)
 
 
@@ -287,7 +296,8 @@ class _Surroundings:
         read = {
             record.object_id: access_scope(record)
             for record, choices in zip(page, chosen, strict=True)
-            if any(tier.measure is Measure.IDLE for each, _ in choices for tier in each.tiers)
+            if was_idle(record)
+            or any(tier.measure is Measure.IDLE for each, _ in choices for tier in each.tiers)
         }
         runs = {
             record.object_id: record.pipeline_run_id

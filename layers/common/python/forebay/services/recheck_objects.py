@@ -221,9 +221,9 @@ class RecheckObjects:
                 now,
                 rechecked_at=now,
                 placed=whole,
-                placed_at=now,
+                version_since=now,
                 # Judged anew: it is another version, without the gates of the damaged one.
-                policy=None,
+                policy=record.policy.for_another_version(now) if record.policy else None,
                 # They were said of the damaged version.
                 metadata={k: v for k, v in record.metadata.items() if k != STORAGE_FACTS},
                 warnings=tuple(dict.fromkeys((*record.warnings, warning))),

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from forebay.domain.objects import ObjectRecord
+from forebay.domain.policy.decision import is_directed
 from forebay.domain.policy.exceptions import Scope
 from forebay.domain.policy.standing import storage_class_of
 from forebay.domain.policy.storage_classes import StorageClass
@@ -122,7 +123,7 @@ def is_moved(record: ObjectRecord) -> bool:
     decision = record.policy
     if record.placed is None or decision is None:
         return False  # not stored, or due already
-    asked = decision.tiering.startswith("to-")
+    asked = is_directed(decision.tiering)
     where = {storage_class_of(record), decision.target}
     return asked or where != {StorageClass.STANDARD}
 

@@ -27,6 +27,7 @@ from forebay.domain.policy.storage_classes import (
     is_colder,
     needs_restore,
 )
+from forebay.domain.policy.terms import Terms, lifecycle_day
 from forebay.events import utc_moment, utc_text
 
 FOREVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
@@ -77,7 +78,7 @@ _LEVELS: Final = {
 class Facts:
     """What a decision about a stored object is made from.
 
-    `placed_at` is when the stored version was made. `last_access` is when the object, its study or
+    `placed_at` is when the object was first placed. `last_access` is when the object, its study or
     its sample was last read, None where nobody did since it was placed. `run_succeeded_at` is when
     the run that made it ended well.
     """
@@ -98,16 +99,29 @@ class Facts:
     """The classification rule that chose its class, and where that is written."""
     rule_source: str = ""
     previous: "PolicyDecision | None" = None
-    """What was decided last: it tells since when S3 has been asked."""
+    """What was decided last: since when S3 has been asked, and under which terms it is removed."""
+    version_since: datetime | None = None
+    """When the stored version was made, where another one was placed first: S3 counts from it."""
+    moved_at: datetime | None = None
+    """When storage moved it where it lies."""
+    was_idle: bool = False
+    """It lies there because nobody read it."""
+    is_approved: bool = False
+    """Somebody approved that it may be removed earlier than was decided before."""
+
+    @property
+    def made_at(self) -> datetime:
+        """When the stored version was made."""
+        return self.version_since or self.placed_at
 
     @property
     def idle_since(self) -> datetime:
-        """When it was last used; placing it counts."""
-        return max(self.placed_at, self.last_access or self.placed_at)
+        """When it was last used; placing it and bringing it back count."""
+        return max(self.made_at, self.last_access or self.made_at)
 
     def since(self, measure: Measure) -> datetime:
         """Return what the days of a tier are counted from."""
-        return self.placed_at if measure is Measure.AGE else self.idle_since
+        return self.made_at if measure is Measure.AGE else self.idle_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +175,8 @@ class PolicyDecision:
     no_removal_before: datetime | None = None
     removed_from: datetime | None = None
     """When it goes as things stand, be it the next action or a later one."""
+    terms: str = ""
+    """After how long it is removed by itself, as `Terms`; '' where it was decided before those."""
     exceptions: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
     trace: tuple[Say, ...] = ()
@@ -170,7 +186,7 @@ class PolicyDecision:
     unsettled: bool = False
     """Gates are being opened, or a worker that was overtaken may still open some: look again."""
     because: Mapping[str, str] = field(default_factory=dict)
-    """Who had it decided anew, with their note and the plan: `by`, `note`, `plan_id`."""
+    """Who had it decided anew: `by`, `note`, `plan_id`, and who approved that: `approved_by`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the decision as it is stored; what is empty is left out."""
@@ -188,6 +204,7 @@ class PolicyDecision:
                 utc_text(self.no_removal_before) if self.no_removal_before else ""
             ),
             "removed_from": utc_text(self.removed_from) if self.removed_from else "",
+            "terms": self.terms,
             "exceptions": list(self.exceptions),
             "violations": [violation.value for violation in self.violations],
             "trace": [line.as_dict() for line in self.trace],
@@ -215,6 +232,7 @@ class PolicyDecision:
                 utc_moment(data["no_removal_before"]) if "no_removal_before" in data else None
             ),
             removed_from=utc_moment(data["removed_from"]) if "removed_from" in data else None,
+            terms=data.get("terms", ""),
             exceptions=tuple(data.get("exceptions", ())),
             violations=tuple(Violation(each) for each in data.get("violations", ())),
             trace=tuple(
@@ -225,6 +243,21 @@ class PolicyDecision:
             decided_at=utc_moment(data["decided_at"]) if "decided_at" in data else None,
             unsettled=data.get("unsettled", False),
             because=data.get("because", {}),
+        )
+
+    def for_another_version(self, at: datetime) -> "PolicyDecision":
+        """Return what is left once another version was made of the object: that one is due at once.
+
+        Its gates are closed and nothing is decided of it, but the terms of its removal stand.
+        """
+        return PolicyDecision(
+            object_class=self.object_class,
+            target=StorageClass.STANDARD,
+            replicate=self.replicate,
+            evaluate_at=at,
+            terms=self.terms,
+            policy=self.policy,
+            unsettled=True,
         )
 
     def is_same(self, other: "PolicyDecision | None") -> bool:
@@ -255,14 +288,9 @@ def directed(storage_class: StorageClass) -> str:
     return f"to-{storage_class}"
 
 
-def lifecycle_day(since: datetime, days: int) -> datetime:
-    """Return when S3's lifecycle acts: so many days later, rounded up to the next midnight UTC.
-
-    Amazon S3 User Guide, "Lifecycle rules based on an object's age".
-    """
-    due = since.astimezone(UTC) + timedelta(days=days)
-    midnight = due.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight if midnight == due else midnight + timedelta(days=1)
+def is_directed(tiering: str) -> bool:
+    """Tell whether a value of the tiering gate asks for one storage class, for idle time."""
+    return tiering.startswith("to-")
 
 
 def tiers_for(chosen: ObjectClass, size_bytes: int) -> tuple[Tier, ...]:
@@ -278,11 +306,12 @@ def decide(
     moves_from = _freed(counting, BLOCKS_MOVES, now)
     floor = _floor(chosen, facts)
     removal_from = max(floor, _freed(counting, BLOCKS_REMOVAL, now))
+    terms = _standing_terms(chosen, facts, now)
     allowed = _allowed(counting, facts.allowed_regions)
     target = _target(chosen, facts, counting, now)
     coming = [
         *_moves(chosen, facts, target, moves_from, now),
-        *_removals(chosen, facts, removal_from, now),
+        *_removals(chosen, facts, terms, removal_from=removal_from, now=now),
     ]
     at, action, to = _next(coming, now)
     decision = PolicyDecision(
@@ -292,13 +321,14 @@ def decide(
         at=at,
         to=to,
         tiering=_tiering_gate(chosen, facts, target, blocked=moves_from > now),
-        removal=_removal_gate(chosen, facts, now, removal_from=removal_from),
+        removal=_removal_gate(chosen, facts, terms, removal_from=removal_from, now=now),
         replicate=chosen.replicate
         and _is_allowed((*facts.regions, *facts.replica_regions), allowed),
         no_removal_before=removal_from if removal_from > now else None,
         removed_from=next((day for day, what, _ in coming if what is Action.REMOVE), None),
+        terms=str(terms),
         exceptions=tuple(each.exception_id for each in counting),
-        trace=tuple(_trace(chosen, facts, counting, floor, now)),
+        trace=tuple(_trace(chosen, facts, counting, terms, now)),
         decided_at=now,
     )
     return replace(
@@ -306,6 +336,35 @@ def decide(
         evaluate_at=_evaluated(decision, coming, counting, now),
         violations=tuple(_violations(decision, chosen, facts, allowed)),
     )
+
+
+def removes_earlier(
+    chosen: ObjectClass, facts: Facts, before: PolicyDecision, now: datetime
+) -> bool:
+    """Tell whether a class removes an object by itself, and earlier than was decided before."""
+    own, was = Terms.of(chosen.retention), _decided_terms(before, facts)
+    if was is None:
+        return False
+    return own.is_earlier_than(was, facts.placed_at, facts.run_succeeded_at, now=now)
+
+
+def _standing_terms(chosen: ObjectClass, facts: Facts, now: datetime) -> Terms:
+    """Return the terms of a removal: what was decided stands until an earlier one is approved."""
+    before = facts.previous
+    if before and not facts.is_approved and removes_earlier(chosen, facts, before, now):
+        return _decided_terms(before, facts) or Terms.of(chosen.retention)
+    return Terms.of(chosen.retention)
+
+
+def _decided_terms(before: PolicyDecision, facts: Facts) -> Terms | None:
+    """Return the terms of an earlier decision, None where it kept none and they cannot be told."""
+    if before.terms:
+        return Terms.from_text(before.terms)
+    if before.action is Action.REVIEW:
+        return Terms()
+    if before.removed_from and not before.exceptions:
+        return Terms((before.removed_from - facts.placed_at).days)
+    return None
 
 
 def _freed(
@@ -361,11 +420,16 @@ def _due_class(chosen: ObjectClass, facts: Facts, now: datetime) -> StorageClass
 
 
 def _is_reopened(chosen: ObjectClass, facts: Facts, due: StorageClass) -> bool:
-    """Tell whether somebody read what lay idle, in a class that counts idle time."""
-    if facts.last_access is None or facts.last_access <= facts.placed_at:
+    """Tell whether somebody read what idle time had moved, under this policy or an earlier one.
+
+    What an age tier of the class moves is not colder than what is due.
+    """
+    read = facts.last_access
+    if read is None or read <= facts.made_at or (facts.moved_at and read < facts.moved_at):
         return False
     idle = {tier.storage_class for tier in chosen.tiers if tier.measure is Measure.IDLE}
-    return facts.storage_class in idle and is_colder(facts.storage_class, due)
+    was_idle = facts.was_idle or facts.storage_class in idle
+    return was_idle and is_colder(facts.storage_class, due)
 
 
 _Coming = tuple[datetime, Action, StorageClass | None]
@@ -401,12 +465,12 @@ def _moves(
 
 
 def _removals(
-    chosen: ObjectClass, facts: Facts, removal_from: datetime, now: datetime
+    chosen: ObjectClass, facts: Facts, terms: Terms, *, removal_from: datetime, now: datetime
 ) -> Iterator[_Coming]:
-    gone = _gone_at(chosen, facts)
+    gone = _gone_at(chosen, facts, terms)
     if gone is None or removal_from == FOREVER:
         return
-    action = Action.REMOVE if chosen.retention.removal is Removal.EXPIRE else Action.REVIEW
+    action = Action.REVIEW if terms.days is None else Action.REMOVE
     # What is overdue keeps the day it was due on, or nobody would see how long.
     due = max(gone, _floor(chosen, facts))
     yield max(due, removal_from) if removal_from > now else due, action, None
@@ -417,10 +481,12 @@ def _floor(chosen: ObjectClass, facts: Facts) -> datetime:
     return facts.placed_at + timedelta(days=chosen.retention.floor_days)
 
 
-def _gone_at(chosen: ObjectClass, facts: Facts) -> datetime | None:
-    """Return when a class lets an object go, None while that is not known or never."""
+def _gone_at(chosen: ObjectClass, facts: Facts, terms: Terms) -> datetime | None:
+    """Return when an object goes or is up for review, None while that is not known or never."""
     retention = chosen.retention
-    if retention.removal is Removal.NEVER or retention.ceiling_days is None:
+    if terms.days is not None:
+        return terms.day(facts.placed_at, facts.run_succeeded_at)
+    if retention.removal is not Removal.REVIEW or retention.ceiling_days is None:
         return None
     since = facts.placed_at if retention.since is Since.PLACED else facts.run_succeeded_at
     return lifecycle_day(since, retention.ceiling_days) if since else None
@@ -438,14 +504,17 @@ def _tiering_gate(chosen: ObjectClass, facts: Facts, target: StorageClass, *, bl
 
 
 def _removal_gate(
-    chosen: ObjectClass, facts: Facts, now: datetime, *, removal_from: datetime
+    chosen: ObjectClass, facts: Facts, terms: Terms, *, removal_from: datetime, now: datetime
 ) -> str:
-    gone = _gone_at(chosen, facts)
-    if gone is None or chosen.retention.removal is not Removal.EXPIRE:
+    gone = terms.day(facts.placed_at, facts.run_succeeded_at)
+    if gone is None or terms.days is None:
         return NONE
-    if chosen.retention.since is Since.PLACED:
+    is_compiled = terms == Terms.of(chosen.retention) and terms.since is Since.PLACED
+    if is_compiled and lifecycle_day(facts.made_at, terms.days) == gone:
         # S3 counts to the ceiling itself, which is not below the floor: only exceptions shut it.
-        return chosen.name if removal_from <= max(now, _floor(chosen, facts)) else NONE
+        is_free = removal_from <= max(now, _floor(chosen, facts))
+        return terms.gate(chosen.name) if is_free else NONE
+    # No rule counts these days, or S3 would from a later version: the gate opens on the day.
     return REMOVE_NOW if max(gone, removal_from) <= now else NONE
 
 
@@ -511,10 +580,11 @@ def _trace(
     chosen: ObjectClass,
     facts: Facts,
     counting: Sequence[PolicyException],
-    floor: datetime,
+    terms: Terms,
     now: datetime,
 ) -> Iterator[Say]:
     """Yield who had a say, the strongest first."""
+    floor = _floor(chosen, facts)
     said = [(_LEVELS[each.kind], each) for each in counting]
     for level in Level:
         if level is Level.RETENTION_FLOOR and floor > now:
@@ -534,15 +604,23 @@ def _trace(
             else f"{tier.storage_class} from {due:%Y-%m-%d}: {tier.measure} of {tier.after_days} d"
         )
         yield Say(Level.CLASS, told, str(tier.source))
-    if gone := _gone_at(chosen, facts):
-        how = "expires" if chosen.retention.removal is Removal.EXPIRE else "is up for review"
-        yield Say(Level.CLASS, f"{how} on {gone:%Y-%m-%d}", str(chosen.retention.source))
-    elif chosen.retention.removal is not Removal.NEVER:
-        yield Say(
-            Level.CLASS, "stays until the run that made it succeeded", str(chosen.retention.source)
-        )
+    yield from _told_of_removal(chosen, facts, terms)
     if not chosen.tiers:
         yield Say(Level.DEFAULT, "stays in its storage class", str(chosen.source))
+
+
+def _told_of_removal(chosen: ObjectClass, facts: Facts, terms: Terms) -> Iterator[Say]:
+    source, own = str(chosen.retention.source), Terms.of(chosen.retention)
+    if gone := _gone_at(chosen, facts, terms):
+        how = "is up for review" if terms.days is None else "expires"
+        yield Say(Level.CLASS, f"{how} on {gone:%Y-%m-%d}", source)
+    elif chosen.retention.removal is not Removal.NEVER and terms == own:
+        yield Say(Level.CLASS, "stays until the run that made it succeeded", source)
+    if terms != own:
+        day = own.day(facts.placed_at, facts.run_succeeded_at)
+        when = f"on {day:%Y-%m-%d}" if day else f"{own.days} d after its run"
+        told = f"would expire {when}: waits for approval, with forebay policy apply"
+        yield Say(Level.CLASS, told, source)
 
 
 def _told(each: PolicyException) -> str:

@@ -19,13 +19,14 @@ from forebay.domain.policy.classes import (
     Since,
     Tier,
 )
-from forebay.domain.policy.decision import REMOVE_NOW, directed, lifecycle_day
+from forebay.domain.policy.decision import REMOVE_NOW, directed
 from forebay.domain.policy.storage_classes import (
     SMALLEST_MOVED_BYTES,
     STORAGE_FACTS,
     StorageClass,
     is_colder,
 )
+from forebay.domain.policy.terms import Terms, lifecycle_day
 from forebay.errors import PolicyError
 from forebay.names import LANDING_SETTLED, LANDING_ZONES, REPLICATE_YES, Tag, Zone
 
@@ -386,7 +387,7 @@ def _expiry(chosen: ObjectClass) -> LifecycleRule:
         )
     return LifecycleRule(
         id=f"{chosen.name}-expires",
-        tags={Tag.REMOVAL.value: chosen.name},
+        tags={Tag.REMOVAL.value: Terms.of(retention).gate(chosen.name)},
         expire_days=ceiling,
         # S3 counts from when the version was hidden. One that somebody overwrote on its first day
         # is hidden before its floor has passed, hence the floor once more.

@@ -15,16 +15,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from forebay.domain.policy.classes import ObjectClass, Removal, Since
 from forebay.domain.policy.decision import (
     NONE,
     REMOVE_NOW,
     Action,
-    Facts,
     Level,
     PolicyDecision,
     Violation,
-    lifecycle_day,
 )
 from forebay.domain.policy.pricing import (
     Money,
@@ -95,8 +92,7 @@ class Subject:
     """A stored object as a plan sees it.
 
     `before` is what it is compared with, None where nothing was ever decided, and `lies_in` where
-    that leaves it without the plan, None where it is removed. `removed_from` is when lifecycle may
-    remove it by the class the plan chose.
+    that leaves it without the plan, None where it is removed.
     """
 
     object_id: str
@@ -106,7 +102,8 @@ class Subject:
     days_in_class: int
     before: PolicyDecision | None
     lies_in: StorageClass | None
-    removed_from: datetime | None = None
+    is_removed_earlier: bool = False
+    """It goes by itself, and earlier than was decided before (`decision.removes_earlier`)."""
     conflicts: frozenset[Conflict] = frozenset()
 
 
@@ -139,31 +136,16 @@ class Rates:
     replica_region: str = ""
 
 
-def removal_day(chosen: ObjectClass, facts: Facts) -> datetime | None:
-    """Return when lifecycle may remove an object of a class by its age, None where it may not."""
-    kept = chosen.retention
-    if kept.removal is not Removal.EXPIRE or kept.ceiling_days is None:
-        return None
-    if kept.since is not Since.PLACED:
-        return None
-    return lifecycle_day(facts.placed_at, max(kept.floor_days, kept.ceiling_days))
-
-
 def left_in(
-    decision: PolicyDecision,
-    storage_class: StorageClass,
-    now: datetime,
-    *,
-    removed_from: datetime | None = None,
+    decision: PolicyDecision, storage_class: StorageClass, now: datetime
 ) -> StorageClass | None:
     """Return where an object lies once all that is due is done, None where it is removed.
 
     A decision made a while ago counts, too: what S3 was asked for it does on the day.
     """
+    gone = decision.removed_from or (decision.at if decision.action is Action.REMOVE else None)
     by_age = decision.removal not in (NONE, REMOVE_NOW)
-    if removed_from is None and _is_due(decision, Action.REMOVE, now):
-        removed_from = decision.at
-    if decision.removal == REMOVE_NOW or (by_age and removed_from and removed_from <= now):
+    if decision.removal == REMOVE_NOW or (by_age and gone and gone <= now):
         return None
     if decision.action is Action.WARM:
         return decision.target
@@ -178,7 +160,7 @@ def left_in(
 def compared(subject: Subject, decision: PolicyDecision, rates: Rates, now: datetime) -> Planned:
     """Return what a new decision changes for an object, and what that costs."""
     prices, size = rates.prices, subject.size_bytes
-    to = left_in(decision, subject.storage_class, now, removed_from=subject.removed_from)
+    to = left_in(decision, subject.storage_class, now)
     changes = frozenset(_changes(subject, decision, to, now))
     conflicts = set(subject.conflicts)
     conflicts |= {_VIOLATED[each] for each in decision.violations if each in _VIOLATED}
@@ -267,25 +249,16 @@ def _approvals(subject: Subject, after: PolicyDecision, now: datetime) -> Iterab
     before = subject.before
     if before is None:
         return
+    if subject.is_removed_earlier:
+        yield Approval.EARLIER_REMOVAL
     # What an exception's end changes was approved with the exception.
     if set(before.exceptions) - set(after.exceptions):
         return
     kept = _kept_until(before, now)
     if kept and (after.no_removal_before is None or after.no_removal_before < kept):
         yield Approval.SHORTER_RETENTION
-    if _is_removed_earlier(before, after):
-        yield Approval.EARLIER_REMOVAL
     if after.replicate and not before.replicate:
         yield Approval.OTHER_REGION
-
-
-def _is_removed_earlier(before: PolicyDecision, after: PolicyDecision) -> bool:
-    if NONE == before.removal != after.removal:
-        # A gate that opens because the run that made the object ended well is no change of policy.
-        return after.removal != REMOVE_NOW or before.object_class != after.object_class
-    if before.removed_from and after.removed_from:
-        return after.removed_from < before.removed_from
-    return False
 
 
 def _is_due(decision: PolicyDecision, action: Action, now: datetime) -> bool:

@@ -1,16 +1,20 @@
 """What a record says about how policy may treat it: its scopes, and the facts decisions need."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from forebay.domain.conflicts import STORAGE_FACTS
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.policy.classes import ObjectClass, Policy
-from forebay.domain.policy.decision import Facts
+from forebay.domain.policy.decision import Facts, is_directed
 from forebay.domain.policy.exceptions import PolicyException, Scope, ScopeKind
 from forebay.domain.policy.storage_classes import StorageClass
+from forebay.events import utc_moment
+
+IDLE: Final = "idle"
+"""Says of a storage class that idle time is why the copy lies there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,33 @@ def access_scope(record: ObjectRecord) -> Scope:
 
 def storage_class_of(record: ObjectRecord) -> StorageClass:
     """Return where storage said last that the placed copy lies; it begins in STANDARD."""
+    return StorageClass(_moved(record).get("value", StorageClass.STANDARD))
+
+
+def made_at(record: ObjectRecord) -> datetime:
+    """Return when the placed version was made."""
+    return record.version_since or record.placed_at or record.state_since
+
+
+def was_idle(record: ObjectRecord) -> bool:
+    """Tell whether a placed copy lies where idle time had it moved."""
+    if storage_class_of(record) is StorageClass.STANDARD:
+        return False
+    asked = record.policy is not None and is_directed(record.policy.tiering)
+    return asked or "by" in _moved(record)
+
+
+def moved_by_idle_time(record: ObjectRecord) -> ObjectRecord:
+    """Return the record with the reason for its place, where no gate will tell it any more."""
     known: Mapping[str, Any] = record.metadata.get(STORAGE_FACTS, {})
-    return StorageClass(known.get("storage_class", {}).get("value", StorageClass.STANDARD))
+    said = {**known, "storage_class": {**_moved(record), "by": IDLE}}
+    return replace(record, metadata={**record.metadata, STORAGE_FACTS: said})
+
+
+def _moved(record: ObjectRecord) -> Mapping[str, Any]:
+    known: Mapping[str, Any] = record.metadata.get(STORAGE_FACTS, {})
+    moved: Mapping[str, Any] = known.get("storage_class", {})
+    return moved
 
 
 def facts_for(
@@ -87,4 +116,7 @@ def facts_for(
         rule=record.class_rule,
         rule_source=policy.rule_source(record.class_rule),
         previous=record.policy,
+        version_since=record.version_since,
+        moved_at=utc_moment(moved) if (moved := _moved(record).get("at")) else None,
+        was_idle=was_idle(record),
     )
