@@ -6,6 +6,7 @@ import click
 
 from forebay_cli.commands.show import look_up
 from forebay_cli.explaining import Explanation, explain
+from forebay_cli.failures import WrongUsage
 from forebay_cli.home import Home
 from forebay_cli.output import Output, json_option, table
 from forebay_cli.target import Target, target_options
@@ -17,7 +18,7 @@ from forebay_cli.target import Target, target_options
     "--at",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="DATE",
-    help="What was decided by the end of that day (UTC), of one object.",
+    help="What was decided by the end of that day (UTC).",
 )
 @target_options
 @json_option
@@ -29,8 +30,15 @@ def policy_explain(*, reference: str, at: datetime | None, target: Target, as_js
     policy that said so.
     """
     output = Output.create(as_json=as_json)
+    deployment = target.deployment(Home.find())
+    now = deployment.account.clock.now()
+    if at and at.replace(tzinfo=UTC) > now:
+        raise WrongUsage(
+            f"Nothing was decided by {at:%Y-%m-%d} yet: it is {now:%Y-%m-%d}.",
+            "Without --at the answer names what comes next, and on which day.",
+        )
     end = at.replace(tzinfo=UTC) + timedelta(days=1, microseconds=-1) if at else None
-    found = explain(look_up(target.deployment(Home.find()), reference), end)
+    found = explain(look_up(deployment, reference), now, end, deployment.catalog.history)
     if as_json:
         output.document({"explanations": [each.document() for each in found]})
         return
@@ -46,8 +54,13 @@ def _print(output: Output, told: Explanation) -> None:
     output.facts(
         [
             ("objects" if several > 1 else "object", several if several > 1 else record.object_id),
-            ("lies at", record.placed.uri if record.placed and several == 1 else ""),
+            (
+                "lies at",
+                record.placed.uri if told.lies_in and record.placed and several == 1 else "",
+            ),
+            ("in", told.lies_in),
             ("why here", told.why_here),
+            ("rests on", told.rests_on if several == 1 else ""),
             ("what next", told.when_moved),
             ("deletion", told.why_not_deleted),
             ("against policy", ", ".join(decision.violations) if decision else ""),

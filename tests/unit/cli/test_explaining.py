@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from forebay.domain.conflicts import STORAGE_FACTS
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.policy.classes import (
     Measure,
@@ -28,7 +29,8 @@ from forebay.domain.states import State
 from forebay.events import utc_text
 from forebay.names import Zone
 from forebay_cli.commands.show import FoundObject, FoundSeveral
-from forebay_cli.explaining import explain
+from forebay_cli.explaining import Explanation
+from forebay_cli.explaining import explain as explained
 from forebay_cli.failures import CommandError
 from tests.unit.fakes import any_finding, any_record
 
@@ -57,6 +59,18 @@ def placed(*exceptions: PolicyException, object_class: ObjectClass = HOT) -> Obj
     )
     decision = decide(object_class, facts, exceptions, PLACED + timedelta(days=1))
     return any_record(state=State.PLACED, object_class=object_class.name, policy=decision)
+
+
+def explain(
+    found: FoundObject | FoundSeveral, at: datetime | None, *, now: datetime = PLACED
+) -> list[Explanation]:
+    known = found.history if isinstance(found, FoundObject) else ()
+    return explained(found, now, at, lambda _: known)
+
+
+def lying_in(record: ObjectRecord, storage_class: StorageClass) -> ObjectRecord:
+    said = {"storage_class": {"value": storage_class.value, "at": "2026-02-10T01:00:00Z"}}
+    return replace(record, metadata={**record.metadata, STORAGE_FACTS: said})
 
 
 def test_the_rule_and_its_line_say_why_it_is_here() -> None:
@@ -122,6 +136,56 @@ def test_before_it_arrived_nothing_is_told() -> None:
         explain(found, PLACED - timedelta(days=1))
 
 
-def test_the_past_of_a_whole_study_is_refused() -> None:
-    with pytest.raises(CommandError, match="one object at a time"):
-        explain(FoundSeveral("Study", (placed(),)), PLACED)
+def test_the_past_of_a_study_is_told_of_what_was_known_then() -> None:
+    old, young = placed(HOLD), placed()
+    assert old.policy
+    histories = {
+        "old": history_of((PLACED, old.policy)),
+        "young": history_of((PLACED + timedelta(days=9), young.policy)),
+    }
+    study = FoundSeveral(
+        "Study", (replace(old, object_id="old"), replace(young, object_id="young"))
+    )
+    day = PLACED + timedelta(days=3)
+    (told,) = explained(study, PLACED + timedelta(days=30), day, histories.__getitem__)
+    assert [record.object_id for record in told.records] == ["old"]
+    assert told.decision == old.policy
+    assert told.lies_in == ""
+    with pytest.raises(CommandError, match="None of it was known"):
+        explained(study, PLACED, PLACED - timedelta(days=1), histories.__getitem__)
+
+
+def test_where_it_lies_and_what_the_decision_rests_on_is_told() -> None:
+    (told,) = explain(FoundObject(placed()), None)
+    assert told.lies_in == "STANDARD"
+    assert told.rests_on.startswith(f"{told.first.size_bytes:,} bytes")
+    assert told.document()["storage_class"] == "STANDARD"
+
+
+def test_what_moved_since_the_decision_is_told_as_moved() -> None:
+    moved = lying_in(placed(), StorageClass.GLACIER_IR)
+    (told,) = explain(FoundObject(moved), None)
+    assert told.lies_in == "GLACIER_IR since 2026-02-10"
+    assert told.when_moved.startswith("It moved to GLACIER_IR; policy looks at it again on 2026-")
+
+
+def test_what_is_gone_lies_nowhere_and_does_not_move() -> None:
+    gone = replace(placed(), state=State.EXPIRED, state_since=PLACED + timedelta(days=40))
+    (told,) = explain(FoundObject(gone), None)
+    assert told.why_here == "It is gone: EXPIRED since 2026-02-19, by its bucket's lifecycle."
+    assert (told.lies_in, told.why_not_deleted) == ("", "It is deleted.")
+    assert "moves" not in told.when_moved
+
+
+def test_what_expires_by_itself_needs_no_disposition_and_may_be_late() -> None:
+    brief = replace(
+        HOT,
+        retention=Retention("5d", 0, ceiling_days=5, removal=Removal.EXPIRE),
+        tiers=(),
+    )
+    record = placed(object_class=brief)
+    (told,) = explain(FoundObject(record), None)
+    assert told.when_moved == "It is removed on 2026-01-16: its bucket's lifecycle does it."
+    assert "removes it by itself" in told.why_not_deleted
+    (late,) = explain(FoundObject(record), None, now=PLACED + timedelta(days=8))
+    assert late.when_moved.startswith("It was due to be removed on 2026-01-16")
