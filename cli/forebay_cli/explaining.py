@@ -49,7 +49,8 @@ class Explanation:
         """Why it is here."""
         record = self.first
         if self._is_gone:
-            return f"It is gone: {record.state.value} since {record.state_since:%Y-%m-%d}{_why(record)}."
+            since = f"{record.state.value} since {record.state_since:%Y-%m-%d}"
+            return f"It is gone: {since}{_why(record)}."
         if record.state is not State.PLACED and not self.decision:
             reason = f": {record.finding.message}" if record.finding else "."
             return f"It is {record.state.value}{reason}"

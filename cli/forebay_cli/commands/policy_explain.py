@@ -9,6 +9,7 @@ from forebay_cli.explaining import Explanation, explain
 from forebay_cli.failures import WrongUsage
 from forebay_cli.home import Home
 from forebay_cli.output import Output, json_option, table
+from forebay_cli.reading import catalog_of
 from forebay_cli.target import Target, target_options
 
 
@@ -38,7 +39,7 @@ def policy_explain(*, reference: str, at: datetime | None, target: Target, as_js
             "Without --at the answer names what comes next, and on which day.",
         )
     end = at.replace(tzinfo=UTC) + timedelta(days=1, microseconds=-1) if at else None
-    found = explain(look_up(deployment, reference), now, end, deployment.catalog.history)
+    found = explain(look_up(deployment, reference), now, end, catalog_of(deployment).history)
     if as_json:
         output.document({"explanations": [each.document() for each in found]})
         return
@@ -51,13 +52,11 @@ def policy_explain(*, reference: str, at: datetime | None, target: Target, as_js
 def _print(output: Output, told: Explanation) -> None:
     record, decision = told.first, told.decision
     several = len(told.records)
+    where = record.placed.uri if record.placed and told.lies_in else ""
     output.facts(
         [
             ("objects" if several > 1 else "object", several if several > 1 else record.object_id),
-            (
-                "lies at",
-                record.placed.uri if told.lies_in and record.placed and several == 1 else "",
-            ),
+            ("lies at", where if several == 1 else ""),
             ("in", told.lies_in),
             ("why here", told.why_here),
             ("rests on", told.rests_on if several == 1 else ""),
