@@ -96,6 +96,27 @@ def test_reads_in_other_compressions_are_known_by_name_only(pack: object) -> Non
     assert recognise("s", packed) is FileKind.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    "name,head,kind",
+    [
+        ("a.bam.bai", b"BAI\x01" + bytes(8), FileKind.BAM),
+        ("a.bai", b"BAI\x01" + bytes(8), FileKind.BAM),
+        ("a.cram.crai", b"0\t1\t1\t1\t1\t1\n", FileKind.CRAM),
+        ("a.crai", b"0\t1\t1\t1\t1\t1\n", FileKind.CRAM),
+        ("a.vcf.gz.tbi", b"", FileKind.VCF),
+        ("a.bcf.csi", b"CSI\x01", FileKind.BCF),
+        ("a.tbi", b"TBI\x01\1\0\0\0\2\0\0\0", FileKind.VCF),
+        ("a.bed.gz.tbi", b"TBI\x01\1\0\0\0\0\0\1\0", FileKind.UNKNOWN),
+        ("a.bai", b"words", FileKind.UNKNOWN),
+        # of GATK and bgzip
+        ("a.vcf.idx", b"TIDX", FileKind.UNKNOWN),
+        ("a.vcf.gz.gzi", bytes(8), FileKind.UNKNOWN),
+    ],
+)
+def test_an_index_is_of_the_kind_of_its_data(name: str, head: bytes, kind: FileKind) -> None:
+    assert recognise(name, head) is kind
+
+
 def test_content_beats_a_name_that_lies() -> None:
     assert recognise("s.fastq", PART10) is FileKind.DICOM
     assert recognise("s.txt", gzip.compress(b"BAM\x01" + bytes(99))) is FileKind.BAM

@@ -405,7 +405,8 @@ def _not_bgzf(kind: str) -> RefusedError:
 def _index(kind: str) -> RefusedError:
     return refused(
         ReasonCode.INDEX_WITHOUT_DATA,
-        f"The file is {kind}, not alignments or variants; it is judged with the file it indexes.",
+        f"The file is {kind}, not alignments or variants; name it as an index, and send it beside"
+        " the file it indexes.",
         at="byte 0",
         expected="alignments or variants",
         found=kind,
