@@ -64,10 +64,21 @@ _MANIFEST: Final = re.compile(
     rb"|[^\n]*\t(?:md5|sha1|sha256|sha512)(?:sum)?[\t\r\n]",
     re.IGNORECASE,
 )
-_RUN_INFO: Final = re.compile(rb"<RunInfo[\s>]")
-_RUN_PARAMETERS: Final = re.compile(rb"<RunParameters[\s>]", re.IGNORECASE)
+# What may stand before the root; possessive, since a stranger's bytes could be split many ways.
+_PROLOG: Final = rb"(?>\s++|<\?(?>.*?\?>)|<!--(?>.*?-->)|<!DOCTYPE[^<>\[]*+(?:\[(?>.*?\]\s*>)|>))*+"
+_RUN_INFO: Final = re.compile(_PROLOG + rb"<(?:\w+:)?RunInfo[\s/>]", re.DOTALL)
+_RUN_PARAMETERS: Final = re.compile(
+    _PROLOG + rb"<(?:\w+:)?RunParameters[\s/>]", re.DOTALL | re.IGNORECASE
+)
+# A section first, blank lines and comments aside; and not the key=value of other programs.
 _SHEET: Final = re.compile(
-    rb'^(?:\xef\xbb\xbf)?"?\[(?:Header|Data|Settings|Reads|BCLConvert|Manifests)', re.MULTILINE
+    rb"(?>(?:[\s,;]|#[^\r\n]*+[\r\n])*+)"
+    rb'"?\[(?:Header|Data|Settings|Reads|BCLConvert_\w+|Manifests)\][^\r\n]*+'
+    rb"(?![\r\n]+[\w. ]*+=)",
+    re.IGNORECASE,
+)
+_SHEET_SECTION: Final = re.compile(
+    rb'^\s*"?\[(?:Header|Data|BCLConvert_Data)\]', re.MULTILINE | re.IGNORECASE
 )
 _NO_PREAMBLE: Final = re.compile(rb"\x02\x00[\x00-\x16]\x00(?:UL|OB|UI|SH)|\x08\x00[\x00-\x18]\x00")
 _NAMES: Final = (
@@ -133,11 +144,12 @@ def _by_content(content: bytes) -> FileKind | None:
         return FileKind.VCF
     if _SAM_HEADER.match(text):
         return FileKind.SAM
-    if _RUN_INFO.search(text):
+    if _RUN_INFO.match(text):
         return FileKind.RUN_INFO
-    if _RUN_PARAMETERS.search(text):
+    if _RUN_PARAMETERS.match(text):
         return FileKind.RUN_PARAMETERS
-    return FileKind.SAMPLE_SHEET if _SHEET.search(text) else None
+    is_sheet = _SHEET.match(text) and _SHEET_SECTION.search(text.replace(b"\r", b"\n"))
+    return FileKind.SAMPLE_SHEET if is_sheet else None
 
 
 def _by_name(name: str) -> FileKind | None:

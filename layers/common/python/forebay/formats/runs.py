@@ -75,7 +75,8 @@ def inspect_run_parameters(
     """Inspect a `RunParameters.xml` of any Illumina instrument; `name` is not read.
 
     Refused: what is not XML, holds a DTD, has another root, an identity that cannot be a name, or
-    names neither run, instrument nor application. Warnings: an identity left out, an instrument that Forebay does not know.
+    names neither run, instrument nor application. Warnings: an identity left out, an instrument
+    that Forebay does not know.
     """
     root = _root(data, "RunParameters")
     if isinstance(root, Finding):
@@ -147,8 +148,8 @@ def _run_info(root: XmlElement, run: XmlElement) -> RunInfo:
 def _several(second: XmlElement) -> Finding:
     return Finding(
         code=ReasonCode.RUN_FILE_MALFORMED,
-        message="The RunInfo file describes several runs, so it is not clear which one this is; send"
-        " the one that the instrument wrote.",
+        message="The RunInfo file describes several runs, so it is not clear which one this is;"
+        " send the one that the instrument wrote.",
         owner=Owner.SENDER,
         position=f"line {second.line}",
         expected="one Run element",
