@@ -54,11 +54,13 @@ _PACBIO: Final = re.compile(
 )
 _NANOPORE: Final = re.compile(rb"@[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:_\w+)?")
 _ION: Final = re.compile(rb"(?P<prefix>@(?P<run>[A-Z0-9]{5}):)\d{1,5}:\d{1,5}(?:/\d)?")
-# Start of the run in base 36 (six characters), a hash of it, the region of the plate (two digits),
-# and the well in base 36. The last cannot lead beyond x and y of 4096: 36^4 * 9.99.
+# Start of the run in six letters, a hash of it, the region of the plate in two digits, and the
+# well in five letters, all to base 36 from A to 9; that of the last well, x and y 4095, has a J.
 _454: Final = re.compile(
-    rb"(?P<prefix>@(?P<run>[A-Z][A-Z0-9]{6})(?P<lane>0[1-9]|1[0-6]))[A-J][A-Z0-9]{4}(?:/\d)?"
+    rb"(?P<prefix>@(?P<run>[A-K][A-Z0-9]{6})0?(?P<lane>(?<=0)[1-9]|1[0-6]))[A-J][A-Z0-9]{4}(?:/\d)?"
 )
+# Before 2006: <rank>_<x>_<y>
+_454_RANKED: Final = re.compile(rb"@\d{6}_\d{4}_\d{4}(?:/\d)?")
 # <run>[_<part>]-<sample's barcode: X0003, Z0123 or UGAv3-72>-<read, ten digits>[_<barcode>]
 _ULTIMA: Final = re.compile(
     rb"(?P<prefix>@(?P<run>\d{6,9})(?:_\d)?-)(?:[XZ]\d{4}|[A-Za-z]+\d-\d{1,5})-\d{10}"
@@ -79,6 +81,7 @@ _DIALECTS: Final = (
     ("nanopore", _NANOPORE),
     ("ion-torrent", _ION),
     ("454", _454),
+    ("454", _454_RANKED),
     ("ultima", _ULTIMA),
     ("ultima", _ULTIMA_UG100),
 )
