@@ -9,9 +9,21 @@ from isal import isal_zlib
 
 from forebay.domain.findings import Finding, Owner, ReasonCode
 
-__all__ = ["BGZF_EOF", "Inflater"]
+__all__ = ["BGZF_EOF", "FOREIGN_MAGIC", "Inflater"]
 
 BGZF_EOF: Final = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+FOREIGN_MAGIC: Final = (
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    # Skippable frames, which pzstd writes first; RFC 8878 section 3.1.2.
+    *((bytes([number]) + b"\x2a\x4d\x18", "Zstandard") for number in range(0x50, 0x60)),
+    # Of properties that xz and lzma write, before the size of the dictionary.
+    (b"\x5d\x00\x00", "lzma"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"\x1f\x9d", "compress"),
+)
+"""How compressed data starts that nobody here reads; six bytes tell all."""
 
 _MAGIC: Final = b"\x1f\x8b"
 # Fixed header plus the one extra field of BGZF; also the least that any member can be.
