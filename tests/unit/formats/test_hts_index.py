@@ -76,6 +76,7 @@ def test_an_index_without_counts_promises_none() -> None:
         (b"words\n", "a.cram.crai"),
         (BAI + b"x", "a.bam.bai"),
         (b"BAI\1" + struct.pack("<ii", 1, -1), "a.bam.bai"),
+        (b"BAI\1" + struct.pack("<i", (1 << 20) + 1) + bytes(9 << 20), "a.bam.bai"),
         (b"BAI\1" + struct.pack("<iiIi", 1, 1, 4681, 2**31 - 1), "a.bam.bai"),
         (b"CSI\1" + struct.pack("<iii", 14, 5000, 0) + bytes(9), "a.bam.csi"),
         (b"CSI\1" + struct.pack("<iii", 14, 5, -9) + bytes(9), "a.bam.csi"),

@@ -12,10 +12,11 @@ from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.indexes import DataIndex
 from forebay.domain.inspection import Inspection
 from forebay.formats.gzipped import Inflater
+from forebay.formats.hts_refusal import MAX_REFERENCES
 
 __all__ = ["INDEX_MAX_BYTES", "index_format", "inspect_index"]
 
-INDEX_MAX_BYTES: Final = 256 << 20
+INDEX_MAX_BYTES: Final = 128 << 20
 """Of an index as stored and inflated; that of a deep human genome has 10 MB."""
 
 _GZIP: Final = b"\x1f\x8b"
@@ -129,9 +130,11 @@ def _binned(content: bytes, at: int, kind: str, *, depth: int) -> DataIndex:
     pseudo_bin = ((1 << (3 * depth + 3)) - 1) // 7 + 1
     (references,) = _INT.unpack_from(content, at)
     at += _INT.size
+    if not 0 <= references <= MAX_REFERENCES:
+        raise _MalformedError(f"0 to {MAX_REFERENCES} references")
     records: int | None = 0
     end = 0
-    for _ in range(_count(references)):
+    for _ in range(references):
         (bins,) = _INT.unpack_from(content, at)
         at += _INT.size
         counted = not bins
