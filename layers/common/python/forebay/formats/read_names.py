@@ -1,9 +1,9 @@
 """What sequencing read names say: instrument, run, flow cell, lane and mate.
 
 Sources: Illumina BCL Convert and Casava guides, Element and MGI FASTQ descriptions, PacBio BAM
-format, NCBI SRA `fastq-dump` output; for 454 its "universal accession numbers" (GS data file formats,
-section 2.3.7, as quoted on SEQanswers). Ultima publishes no scheme that was found: its forms are the
-examples of Genozip's table of read names and of names in public test data.
+format, NCBI SRA `fastq-dump` output; for 454 its "universal accession numbers" (GS data file
+formats, section 2.3.7, as quoted on SEQanswers). Ultima publishes no scheme that was found: its
+forms are the examples of Genozip's table of read names and of names in public test data.
 """
 
 import re
