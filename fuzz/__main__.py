@@ -29,6 +29,7 @@ NAMES = (
     "bcf",
     "cram",
     "cram-blocks",
+    "hts-index",
     "recognise",
 )
 

@@ -124,6 +124,17 @@ def bam() -> bytes:
     return head + struct.pack("<i", 5) + b"chr1\0" + struct.pack("<i", 248956422) + record * 3
 
 
+def bai() -> bytes:
+    """Return an index of a BAM with one reference and three records."""
+    chunk = struct.pack("<IiQQ", 4681, 1, 99 << 16, 200 << 16)
+    counts = struct.pack("<IiQQQQ", 37450, 2, 99 << 16, 200 << 16, 3, 0)
+    windows = struct.pack("<iQ", 1, 99 << 16)
+    return b"BAI\1" + struct.pack("<ii", 1, 2) + chunk + counts + windows + bytes(8)
+
+
+CRAI: Final = b"0\t24\t19858\t444\t194\t3737\n-1\t0\t1\t4375\t194\t37\n"
+
+
 def bcf() -> bytes:
     """Return what a BCF holds inside its BGZF blocks."""
     header = VARIANTS.partition("1\t2\t")[0].replace("\tFORMAT\ts1", "").encode() + b"\0"

@@ -20,6 +20,7 @@ from forebay.formats.bagit import inspect_bag
 from forebay.formats.dicom import DicomLimits, inspect_dicom
 from forebay.formats.fastq import inspect_fastq
 from forebay.formats.hts import inspect_hts
+from forebay.formats.hts_index import inspect_index
 from forebay.formats.manifests import inspect_checksum_file
 from forebay.formats.recognise import FileKind, recognise
 from forebay.formats.runs import (
@@ -183,6 +184,11 @@ TARGETS: Final = {
         Target("bcf", _hts("s.bcf", seeds.bgzf), (seeds.bcf(),)),
         Target("cram", _hts("s.cram", _as_it_is), (seeds.cram(seeds.cram_blocks()),)),
         Target("cram-blocks", _hts("s.cram", seeds.cram), (seeds.cram_blocks(),)),
+        Target(
+            "hts-index",
+            _whole(inspect_index, names=("s.bam.bai", "s.cram.crai")),
+            (seeds.bai() + b"\0", seeds.CRAI + b"\1"),
+        ),
         Target(
             "recognise",
             _recognised,

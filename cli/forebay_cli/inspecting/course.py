@@ -9,7 +9,8 @@ from typing import Final
 
 from forebay.domain.integrity import Algorithm
 from forebay_cli.inspecting import judging
-from forebay_cli.inspecting.declared import judge_with_lists
+from forebay_cli.inspecting.companions import hold_together
+from forebay_cli.inspecting.declared import Wanted, judge_with_lists
 from forebay_cli.inspecting.finding_files import find_files
 from forebay_cli.inspecting.judging import (
     Judged,
@@ -32,16 +33,18 @@ def total_bytes(paths: Iterable[Path]) -> int:
 def inspect_paths(paths: Iterable[Path], *, jobs: int, progress: Progress) -> Iterator[Judged]:
     """Yield the judgement of every file and bag, in the order they were found.
 
-    Files that a checksum list speaks of are read even when they were not named; they are not
-    reported.
+    Files that a checksum list or an index speaks of are read even when they were not named; they
+    are not reported.
     """
     found = find_files(paths)
+
+    def judge_all(wanted: Wanted) -> Iterator[tuple[PurePath, Judged]]:
+        return judge_in_parallel(wanted, jobs=jobs, progress=progress)
+
     judged = judge_with_lists(
-        found.files,
-        judge_all=lambda wanted: judge_in_parallel(wanted, jobs=jobs, progress=progress),
-        read_list=_read_list,
-        exists=lambda path: Path(path).is_file(),
+        found.files, judge_all=judge_all, read_list=_read_list, exists=_exists
     )
+    judged = hold_together(judged, judge_all=judge_all, exists=_exists)
     yield from (judged[file] for file in found.files)
     bags: dict[PurePath, frozenset[Algorithm]] = dict.fromkeys(found.bags, frozenset())
     of_bags = dict(judge_in_parallel(bags, jobs=jobs, progress=lambda _: None))
@@ -95,6 +98,10 @@ def _judge_together(
                     path,
                     None if isinstance(problem, BrokenProcessPool) else failed(path, problem),
                 )
+
+
+def _exists(path: PurePath) -> bool:
+    return Path(path).is_file()
 
 
 def _read_list(path: PurePath) -> bytes | None:

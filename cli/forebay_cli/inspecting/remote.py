@@ -15,6 +15,7 @@ from forebay.domain.integrity import Algorithm
 from forebay.domain.objects import Location
 from forebay.errors import Trouble
 from forebay.formats.any_file import inspect_any
+from forebay_cli.inspecting.companions import hold_together
 from forebay_cli.inspecting.declared import judge_with_lists
 from forebay_cli.inspecting.judging import Judged, of_report, unreadable
 
@@ -61,8 +62,8 @@ def is_uri(path: str) -> bool:
 def inspect_uri(client: "S3Client", uri: str, *, jobs: int) -> Iterator[Judged]:
     """Yield the judgement of every object below an s3:// URI, in order of keys.
 
-    Checksum lists are held against the objects beside them. Raises click.UsageError when nothing
-    is there.
+    Checksum lists, indexes and mates are held against the objects beside them. Raises
+    click.UsageError when nothing is there.
     """
     bucket, _, prefix = uri.removeprefix(_SCHEME).partition("/")
     store = S3ObjectStore(client)
@@ -78,12 +79,14 @@ def inspect_uri(client: "S3Client", uri: str, *, jobs: int) -> Iterator[Judged]:
             yield from zip(wanted, pool.map(_judge, sources, wanted.values()), strict=True)
 
         beside: dict[PurePath, S3Source] = {}
+        exists = partial(_finds, store, bucket, beside)
         judged = judge_with_lists(
             objects,
             judge_all=judge_all,
             read_list=lambda path: _read_list(objects[path]),
-            exists=partial(_finds, store, bucket, beside),
+            exists=exists,
         )
+        judged = hold_together(judged, judge_all=judge_all, exists=exists)
     yield from (judged[path] for path in objects)
 
 

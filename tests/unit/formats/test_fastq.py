@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import lzma
 import random
 import re
 import struct
@@ -370,7 +371,20 @@ def test_reads_without_bases_are_a_warning() -> None:
     assert accepted(inspection).min_length == 0
 
 
-@pytest.mark.parametrize("magic", [b"BZh91AY", b"\xfd7zXZ\0\0", b"\x28\xb5\x2f\xfd\0\0\0"])
+@pytest.mark.parametrize(
+    "magic",
+    [
+        b"BZh91AY",
+        b"\xfd7zXZ\0\0",
+        b"\x28\xb5\x2f\xfd\0\0\0",
+        b"\x50\x2a\x4d\x18\x04\0\0\0abcd",
+        b"\x5f\x2a\x4d\x18\0\0\0\0",
+        lzma.compress(TEXT, format=lzma.FORMAT_ALONE),
+        b"PK\x03\x04\0\0",
+        b"7z\xbc\xaf\x27\x1c",
+        b"\x1f\x9d\x90\0\0\0",
+    ],
+)
 @pytest.mark.parametrize("chunk_bytes", [1, 100])
 def test_other_compression_is_unsupported_but_digested(magic: bytes, chunk_bytes: int) -> None:
     inspection = inspect(magic + b"x" * 50, chunk_bytes=chunk_bytes)

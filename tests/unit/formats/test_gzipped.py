@@ -184,3 +184,98 @@ def test_any_bytes_behind_a_gzip_magic_end_without_an_exception(
     data: bytes, chunk_bytes: int
 ) -> None:
     inflate(b"\x1f\x8b\x08" + data, chunk_bytes=chunk_bytes)
+
+
+def member(flags: int, fields: bytes = b"") -> bytes:
+    """A member whose header has fields; with FHCRC (2), also their checksum."""
+    header = bytes([0x1F, 0x8B, 8, flags, 0, 0, 0, 0, 0, 3]) + fields
+    if flags & 2:
+        header += (isal_zlib.crc32(header) & 0xFFFF).to_bytes(2, "little")
+    return header + MEMBER[10:]
+
+
+EXTRA = b"\x03\x00abc"
+HEADERS = [
+    member(1),
+    member(2),
+    member(8, b"\0"),
+    member(8, b"reads.fastq\0"),
+    member(8 | 2, b"x\0"),
+    member(16 | 2, b"comment\0"),
+    member(8 | 16, b"name\0comment\0"),
+    member(8 | 16 | 2, b"name\0comment\0"),
+    member(4, EXTRA),
+    member(4 | 2, EXTRA),
+    member(1 | 2 | 4 | 8 | 16, EXTRA + b"name\0comment\0"),
+    member(8 | 2, b"x" * 3000 + b"\0"),
+]
+
+
+@pytest.mark.parametrize("data", HEADERS)
+@pytest.mark.parametrize("chunk_bytes", [*range(1, 30), 1000, 100_000])
+def test_any_chunking_reads_headers_with_fields(data: bytes, chunk_bytes: int) -> None:
+    text, inflater = inflate(data + data, chunk_bytes=chunk_bytes)
+    assert inflater.finding is None
+    assert text == TEXT * 2
+    assert inflater.members == 2
+
+
+def test_a_name_longer_than_what_is_read_at_once_is_read() -> None:
+    text, inflater = inflate(member(8 | 2, b"x" * 300_000 + b"\0"))
+    assert (inflater.finding, text) == (None, TEXT)
+
+
+@pytest.mark.parametrize("data", HEADERS)
+def test_no_cut_header_is_accepted(data: bytes) -> None:
+    for size in range(1, min(40, len(data) - len(MEMBER) + 30)):
+        for chunk_bytes in (1, 1000):
+            assert (
+                found(inflate(data[:size], chunk_bytes=chunk_bytes)[1]).code
+                is ReasonCode.GZIP_TRUNCATED
+            )
+
+
+def test_a_wrong_checksum_of_a_header_is_corrupt() -> None:
+    data = member(8 | 2, b"name\0")
+    finding = found(inflate(MEMBER + data.replace(b"name", b"mane"))[1])
+    assert finding.code is ReasonCode.GZIP_CORRUPT
+    assert finding.position == f"byte {len(MEMBER)}"
+    assert "header" in finding.found
+
+
+@pytest.mark.parametrize("flag", [0x20, 0x40, 0x80, 0xE8])
+def test_reserved_flags_are_refused(flag: int) -> None:
+    finding = found(inflate(member(flag, b"name\0" if flag & 8 else b""))[1])
+    assert finding.code is ReasonCode.GZIP_CORRUPT
+
+
+def test_a_header_without_end_is_refused_early() -> None:
+    finding = found(inflate(member(8, b"x" * (5 << 20)))[1])
+    assert finding.code is ReasonCode.GZIP_CORRUPT
+    assert "end" in finding.found
+
+
+def described_block(text: bytes) -> bytes:
+    """A BGZF block with a further subfield before the one that tells its size."""
+    block = bgzf_block(text)
+    size = len(block) + 6 - 1
+    return block[:10] + b"\x0c\x00XX\x02\x00abBC\x02\x00" + size.to_bytes(2, "little") + block[18:]
+
+
+DESCRIBED = b"".join(described_block(TEXT[at : at + 1000]) for at in range(0, len(TEXT), 1000))
+
+
+@pytest.mark.parametrize("chunk_bytes", [*range(1, 40), 1000, 100_000])
+def test_bgzf_is_known_among_other_subfields(chunk_bytes: int) -> None:
+    text, inflater = inflate(DESCRIBED + BGZF_EOF, chunk_bytes=chunk_bytes)
+    assert (inflater.finding, text) == (None, TEXT)
+    assert inflater.is_bgzf
+    assert found(inflate(DESCRIBED, chunk_bytes=chunk_bytes)[1]).code is (
+        ReasonCode.BGZF_EOF_MISSING
+    )
+
+
+def test_a_block_smaller_than_its_long_header_is_corrupt() -> None:
+    data = bytearray(described_block(b"a"))
+    data[22:24] = (25).to_bytes(2, "little")
+    assert found(inflate(bytes(data))[1]).code is ReasonCode.GZIP_CORRUPT

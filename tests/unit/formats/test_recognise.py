@@ -33,6 +33,14 @@ BY_CONTENT = [
     (FileKind.RUN_PARAMETERS, b'<?xml version="1.0"?>\n<RunParameters>\n<RunID>x</RunID>'),
     (FileKind.SAMPLE_SHEET, b"[Header],,\nIEMFileVersion,4,\n\n[Data],,\nSample_ID,index\n"),
     (FileKind.SAMPLE_SHEET, b'\xef\xbb\xbf"[Header]"\r\n'),
+    (
+        FileKind.RUN_INFO,
+        b"<?xml version='1.0'?><!-- a > b -->\n<!DOCTYPE x [<!ENTITY a 'b'>]>" + RUN_INFO[22:],
+    ),
+    (FileKind.RUN_INFO, b'\n<x:RunInfo xmlns:x="y"/>'),
+    (FileKind.SAMPLE_SHEET, b"# made by hand\n,,\n[Data],,\r\nSample_ID,index\r\n"),
+    (FileKind.SAMPLE_SHEET, b"[header]\rFileFormatVersion,2\r[Reads]\r"),
+    (FileKind.SAMPLE_SHEET, b"[Settings];\nAdapter;A\n[Data];\nSample_ID;index\n"),
     (FileKind.MANIFEST, MD5 + b"  a.fastq.gz\n" + MD5 + b" *b.fastq.gz\n"),
     (FileKind.MANIFEST, SHA256 + b"\n"),
     (FileKind.MANIFEST, b"\\" + MD5 + b"  a\\nb\n"),
@@ -96,6 +104,27 @@ def test_reads_in_other_compressions_are_known_by_name_only(pack: object) -> Non
     assert recognise("s", packed) is FileKind.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    "name,head,kind",
+    [
+        ("a.bam.bai", b"BAI\x01" + bytes(8), FileKind.BAM),
+        ("a.bai", b"BAI\x01" + bytes(8), FileKind.BAM),
+        ("a.cram.crai", b"0\t1\t1\t1\t1\t1\n", FileKind.CRAM),
+        ("a.crai", b"0\t1\t1\t1\t1\t1\n", FileKind.CRAM),
+        ("a.vcf.gz.tbi", b"", FileKind.VCF),
+        ("a.bcf.csi", b"CSI\x01", FileKind.BCF),
+        ("a.tbi", b"TBI\x01\1\0\0\0\2\0\0\0", FileKind.VCF),
+        ("a.bed.gz.tbi", b"TBI\x01\1\0\0\0\0\0\1\0", FileKind.UNKNOWN),
+        ("a.bai", b"words", FileKind.UNKNOWN),
+        # of GATK and bgzip
+        ("a.vcf.idx", b"TIDX", FileKind.UNKNOWN),
+        ("a.vcf.gz.gzi", bytes(8), FileKind.UNKNOWN),
+    ],
+)
+def test_an_index_is_of_the_kind_of_its_data(name: str, head: bytes, kind: FileKind) -> None:
+    assert recognise(name, head) is kind
+
+
 def test_content_beats_a_name_that_lies() -> None:
     assert recognise("s.fastq", PART10) is FileKind.DICOM
     assert recognise("s.txt", gzip.compress(b"BAM\x01" + bytes(99))) is FileKind.BAM
@@ -115,6 +144,14 @@ def test_reads_whose_qualities_spell_dicm_are_still_reads() -> None:
         b"Internationalization0123 of everything\n",
         b"ACGTACGTACGTACGTACGTACGTAC\t5\nACGT\t7\n",
         b"; settings\n[section]\nkey = value\n",
+        b"[Settings]\nUI=dark\n",
+        b"[Settings]\ntheme,dark\n",
+        b"[Header]\nTitle = some program's\n",
+        b"How to: the sheet starts with\n[Header]\nfoo\n",
+        b"see <RunInfo> element\n",
+        b"<html><body><RunInfo Version='2'></body></html>",
+        b"<?xml version='1.0'?><Export><RunParameters/></Export>",
+        b"<?a?>" * 800,
         b">chr1 human\nACGT\n",
         b"sample,lane\ns1,1\n",
         b'{"a": 1}\n',

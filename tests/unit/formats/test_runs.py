@@ -381,3 +381,37 @@ def test_platform_is_told_by_the_first_text_that_names_one() -> None:
     assert platform_from_text("NextSeq2000") is Platform.NEXTSEQ_1000
     assert platform_from_text("MiniSeq Control Software") is Platform.MINISEQ
     assert platform_from_text("", "") is None
+
+
+UNSAFE = ["../../etc", "a&#10;b", "..", "a\\b", "a&#9;b", "/run"]
+
+
+@pytest.mark.parametrize("identity", UNSAFE)
+def test_an_identity_that_cannot_be_a_name_is_refused_and_not_repeated(identity: str) -> None:
+    for good in ("20240131_VH00384_146_AACCHKLHV", ">AACCHKLHV<", ">VH00384<"):
+        bad = good.replace(good.strip("<>"), identity)
+        inspection = inspect_run_info(RUN_INFO.replace(good, bad).encode(), name="RunInfo.xml")
+        assert inspection.verdict is Verdict.INVALID
+        assert [each.code for each in inspection.findings] == [ReasonCode.UNSAFE_NAME]
+        assert inspection.findings[0].position
+        assert identity not in str(inspection.findings)
+
+
+@pytest.mark.parametrize("identity", UNSAFE)
+def test_run_parameters_with_an_unsafe_run_id_are_refused(identity: str) -> None:
+    data = f"<RunParameters><RunId>{identity}</RunId></RunParameters>".encode()
+    inspection = inspect_run_parameters(data, name="RunParameters.xml")
+    assert [each.code for each in inspection.findings] == [ReasonCode.UNSAFE_NAME]
+
+
+def test_several_runs_are_refused() -> None:
+    text = RUN_INFO.replace("</Run>", '</Run><Run Id="other" Number="2"/>')
+    assert code(text) is ReasonCode.RUN_FILE_MALFORMED
+    assert "several" in inspect_run_info(text.encode(), name="").findings[0].message
+
+
+def test_two_reads_of_one_number_are_refused() -> None:
+    text = RUN_INFO.replace('<Read Number="2"', '<Read Number="1"')
+    finding = inspect_run_info(text.encode(), name="").findings[0]
+    assert finding.code is ReasonCode.RUN_FILE_MALFORMED
+    assert (finding.position, finding.found) == ("line 9", "number 1 again")

@@ -98,3 +98,13 @@ def parse_reads_name(file_name: str) -> ReadsName:
             match["chunk"] or "",
         )
     return ReadsName(stem, "")
+
+
+def mates_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Return how two mates disagree, given by their metadata; empty if they agree."""
+    reads = first.get("reads"), second.get("reads")
+    if reads[0] != reads[1]:
+        return f"The mates hold different numbers of reads (R1 {reads[0]} and R2 {reads[1]})"
+    if first.get("names_digest", "") != second.get("names_digest", ""):
+        return "The mates' read names differ or come in another order"
+    return ""

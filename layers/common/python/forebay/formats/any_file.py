@@ -1,7 +1,7 @@
 """One judgement for any file: recognise it, call the parser of its kind, add digests."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
@@ -11,8 +11,9 @@ from forebay.formats.dicom import inspect_dicom
 from forebay.formats.digests import digest_chunks
 from forebay.formats.fastq import inspect_fastq
 from forebay.formats.hts import inspect_hts
+from forebay.formats.hts_index import INDEX_MAX_BYTES, inspect_index
 from forebay.formats.manifests import inspect_checksum_file
-from forebay.formats.recognise import HEAD_BYTES, FileKind, recognise
+from forebay.formats.recognise import HEAD_BYTES, FileKind, is_index, recognise
 from forebay.formats.runs import inspect_run_info, inspect_run_parameters, inspect_sample_sheet
 from forebay.formats.source import stream_source
 
@@ -44,12 +45,15 @@ class FileReport:
 
 def inspect_any(source: ByteSource, algorithms: Collection[Algorithm]) -> FileReport:
     """Judge one file; raises OSError or Trouble when it cannot be read."""
-    kind = recognise(source.name, source.read_range(0, HEAD_BYTES))
+    head = source.read_range(0, HEAD_BYTES)
+    kind = recognise(source.name, head)
     if kind is FileKind.DICOM:
         return _dicom(source, algorithms)
     if kind is FileKind.FASTQ:
         chunks = stream_source(source)
         return _report(kind, inspect_fastq(chunks, name=source.name, algorithms=algorithms))
+    if (kind in _HTS or kind is FileKind.UNKNOWN) and is_index(source.name, head):
+        return _index(kind, source, algorithms)
     if kind in _HTS:
         chunks = stream_source(source)
         return _report(kind, inspect_hts(chunks, name=source.name, algorithms=algorithms))
@@ -69,12 +73,42 @@ _SMALL: Final[Mapping[FileKind, Callable[..., Inspection[Any]]]] = {
 
 
 def _small(kind: FileKind, source: ByteSource, algorithms: Collection[Algorithm]) -> FileReport:
-    if source.size_bytes > SMALL_FILE_MAX_BYTES:
+    return _whole(kind, _SMALL[kind], source, algorithms, max_bytes=SMALL_FILE_MAX_BYTES)
+
+
+def _index(kind: FileKind, source: ByteSource, algorithms: Collection[Algorithm]) -> FileReport:
+    """Judge an index by itself; one that is sound lacks nothing but the data it indexes."""
+    report = _whole(kind, inspect_index, source, algorithms, max_bytes=INDEX_MAX_BYTES)
+    if report.verdict is not Verdict.VALID:
+        return report
+    return replace(report, verdict=Verdict.UNSUPPORTED, findings=(_LONE_INDEX,))
+
+
+def _whole(
+    kind: FileKind,
+    inspect: Callable[..., Inspection[Any]],
+    source: ByteSource,
+    algorithms: Collection[Algorithm],
+    *,
+    max_bytes: int,
+) -> FileReport:
+    if source.size_bytes > max_bytes:
         digests, _ = digest_chunks(stream_source(source), algorithms)
-        return FileReport(kind, Verdict.INVALID, (_too_large(source),), digests, {}, {})
+        too_large = _too_large(source, max_bytes)
+        return FileReport(kind, Verdict.INVALID, (too_large,), digests, {}, {})
     data = b"".join(stream_source(source))
     digests, _ = digest_chunks([data], algorithms)
-    return _report(kind, _SMALL[kind](data, name=source.name), digests)
+    return _report(kind, inspect(data, name=source.name), digests)
+
+
+_LONE_INDEX: Final = Finding(
+    code=ReasonCode.INDEX_WITHOUT_DATA,
+    message="The file is an index, and the file it indexes is not beside it under the index's name;"
+    " send both together.",
+    owner=Owner.SENDER,
+    expected="the indexed file in the same folder",
+    found="no such file",
+)
 
 
 def _dicom(source: ByteSource, algorithms: Collection[Algorithm]) -> FileReport:
@@ -113,11 +147,11 @@ def _unknown(source: ByteSource) -> Finding:
     )
 
 
-def _too_large(source: ByteSource) -> Finding:
+def _too_large(source: ByteSource, max_bytes: int) -> Finding:
     return Finding(
         code=ReasonCode.LIMIT_EXCEEDED,
         message="The file is implausibly large for its kind.",
         owner=Owner.SENDER,
-        expected=f"at most {SMALL_FILE_MAX_BYTES} bytes",
+        expected=f"at most {max_bytes} bytes",
         found=f"{source.size_bytes} bytes",
     )

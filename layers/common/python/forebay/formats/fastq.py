@@ -15,7 +15,7 @@ from forebay.domain.integrity import Algorithm
 from forebay.domain.sequencing import ReadsFile
 from forebay.formats.digests import MultiDigest, WorkerThread
 from forebay.formats.fastq_records import FastqRecords
-from forebay.formats.gzipped import Inflater
+from forebay.formats.gzipped import FOREIGN_MAGIC, Inflater
 
 __all__ = ["DEFAULT_ALGORITHMS", "inspect_fastq"]
 
@@ -31,13 +31,7 @@ _KEPT_BLOCK_BYTES: Final = 16 << 20
 _KEPT_BYTES: Final = 32 << 20
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_FOREIGN_MAGIC: Final = (
-    (b"BZh", "bzip2"),
-    (b"\xfd7zXZ\x00", "xz"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard"),
-    (b"PK\x03\x04", "ZIP"),
-    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
-)
+_FOREIGN_MAGIC: Final = ((b"BZh", "bzip2"), *FOREIGN_MAGIC)
 _MAGIC_BYTES: Final = 6
 _GZIP_SUFFIXES: Final = (".gz", ".bgz", ".bgzf", ".gzip")
 

@@ -9,15 +9,38 @@ from isal import isal_zlib
 
 from forebay.domain.findings import Finding, Owner, ReasonCode
 
-__all__ = ["BGZF_EOF", "Inflater"]
+__all__ = ["BGZF_EOF", "FOREIGN_MAGIC", "Inflater"]
 
 BGZF_EOF: Final = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+FOREIGN_MAGIC: Final = (
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    # Skippable frames, which pzstd writes first; RFC 8878 section 3.1.2.
+    *((bytes([number]) + b"\x2a\x4d\x18", "Zstandard") for number in range(0x50, 0x60)),
+    # Of properties that xz and lzma write, before the size of the dictionary.
+    (b"\x5d\x00\x00", "lzma"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"\x1f\x9d", "compress"),
+)
+"""How compressed data starts that nobody here reads; six bytes tell all."""
 
 _MAGIC: Final = b"\x1f\x8b"
 # Fixed header plus the one extra field of BGZF; also the least that any member can be.
 _HEADER_BYTES: Final = 18
 _BGZF_START: Final = b"\x1f\x8b\x08\x04"
 _BGZF_EXTRA: Final = b"\x06\x00BC\x02\x00"
+# Flags of RFC 1952 section 2.3.1, in the order of the fields they announce.
+_FLAGS_AT: Final = 3
+_EXTRA: Final = 4
+_NAME: Final = 8
+_COMMENT: Final = 16
+_HEADER_CRC: Final = 2
+_RESERVED: Final = 0xE0
+_FIXED_BYTES: Final = 10
+_HEADER_MAX_BYTES: Final = 4 << 20
+# isal reads headers with fields wrongly when they come in pieces, so it is given this one instead.
+_PLAIN_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _TRAILER: Final = struct.Struct("<II")
 _TRAILER_BYTES: Final = 8
 _BGZF_MAX_TEXT_BYTES: Final = 1 << 16
@@ -31,10 +54,11 @@ _INPUT_BYTES: Final = 256 << 10
 
 class _State(Enum):
     START = 1
-    MEMBER = 2
-    BLOCK = 3
-    PADDING = 4
-    FAILED = 5
+    HEADER = 2
+    MEMBER = 3
+    BLOCK = 4
+    PADDING = 5
+    FAILED = 6
 
 
 class Inflater:
@@ -53,6 +77,7 @@ class Inflater:
         self._state = _State.START
         self._held = bytearray()
         self._block_bytes = 0
+        self._block_header_bytes = 0
         self._inflate: Any = None
         self._offset = 0
         self._member_at = 0
@@ -89,6 +114,8 @@ class Inflater:
                     yield text
                 else:
                     at = self._start(data, at)
+            elif self._state is _State.HEADER:
+                at = self._header(data, at)
             else:
                 at = self._padding(data, at)
 
@@ -171,15 +198,56 @@ class Inflater:
 
     def _open_member(self) -> None:
         self._last_is_bgzf_text = False
-        if self._held[:4] != _BGZF_START or self._held[10:16] != _BGZF_EXTRA:
-            self._inflate = isal_zlib.decompressobj(wbits=31)
-            self._state = _State.MEMBER
-            return
-        self._block_bytes = int.from_bytes(self._held[16:18], "little") + 1
-        if self._block_bytes < _HEADER_BYTES + _TRAILER_BYTES:
+        flags = self._held[_FLAGS_AT]
+        if self._held[:4] == _BGZF_START and self._held[10:16] == _BGZF_EXTRA:
+            self._open_block(_HEADER_BYTES, int.from_bytes(self._held[16:18], "little") + 1)
+        elif flags & _RESERVED:
+            self._corrupt("its header has flags that the format reserves")
+        elif flags:
+            self._state = _State.HEADER
+        else:
+            self._open_plain()
+
+    def _open_plain(self) -> None:
+        self._inflate = isal_zlib.decompressobj(wbits=31)
+        self._state = _State.MEMBER
+
+    def _open_block(self, header_bytes: int, block_bytes: int) -> None:
+        self._block_header_bytes, self._block_bytes = header_bytes, block_bytes
+        if block_bytes < header_bytes + _TRAILER_BYTES:
             self._corrupt("a BGZF block claims to be smaller than its own header")
         else:
             self._state = _State.BLOCK
+
+    def _header(self, data: bytes, at: int) -> int:
+        """Read a header with fields; return the position after what is held of the data."""
+        size = _header_bytes(self._held)
+        if not size:
+            at = self._take(data, at, len(self._held) + _INPUT_BYTES)
+            size = _header_bytes(self._held)
+        if size:
+            # What was taken beyond the header is taken again: more than was held before is of now.
+            beyond = max(0, len(self._held) - max(size, _HEADER_BYTES))
+            del self._held[len(self._held) - beyond :]
+            self._offset -= beyond
+            at -= beyond
+            self._open_described(size)
+        elif len(self._held) > _HEADER_MAX_BYTES:
+            self._corrupt("its header does not end")
+        return at
+
+    def _open_described(self, size: int) -> None:
+        header = bytes(self._held[:size])
+        if header[_FLAGS_AT] & _HEADER_CRC:
+            crc = isal_zlib.crc32(header[:-2]) & 0xFFFF
+            if crc != int.from_bytes(header[-2:], "little"):
+                self._corrupt("the checksum of its header is wrong")
+                return
+        if block_bytes := _bgzf_block_bytes(header):
+            self._open_block(size, block_bytes)
+        else:
+            self._held[:size] = _PLAIN_HEADER
+            self._open_plain()
 
     def _inflated(self, piece: bytes | memoryview) -> Iterator[bytes]:
         """Yield the text of a piece of a plain member; ends in START when the member ends."""
@@ -211,7 +279,9 @@ class Inflater:
         try:
             inflate = isal_zlib.decompressobj(wbits=-15)
             # One byte more than promised, so that a block that holds too much is seen.
-            text: bytes = inflate.decompress(block[_HEADER_BYTES:-_TRAILER_BYTES], text_bytes + 1)
+            text: bytes = inflate.decompress(
+                block[self._block_header_bytes : -_TRAILER_BYTES], text_bytes + 1
+            )
         except _INFLATE_ERROR:
             self._corrupt("its data is damaged")
             return b""
@@ -260,6 +330,36 @@ class Inflater:
             expected=expected,
             found=found,
         )
+
+
+def _header_bytes(start: bytearray) -> int:
+    """Return the size of the header that a member starts with; 0 while its end is not there."""
+    flags = start[_FLAGS_AT]
+    at = _FIXED_BYTES
+    if flags & _EXTRA:
+        at += 2 + int.from_bytes(start[at : at + 2], "little")
+    for field in (_NAME, _COMMENT):
+        if flags & field:
+            at = start.find(0, at) + 1
+            if not at:
+                return 0
+    if flags & _HEADER_CRC:
+        at += 2
+    return at if at <= len(start) else 0
+
+
+def _bgzf_block_bytes(header: bytes) -> int:
+    """Return the size of a block that the extra field tells, 0 where it tells none."""
+    if not header[_FLAGS_AT] & _EXTRA:
+        return 0
+    at = _FIXED_BYTES + 2
+    end = at + int.from_bytes(header[at - 2 : at], "little")
+    while at + 4 <= end:
+        size = int.from_bytes(header[at + 2 : at + 4], "little")
+        if header[at : at + 2] == b"BC" and size == 2 and at + 6 <= end:
+            return int.from_bytes(header[at + 4 : at + 6], "little") + 1
+        at += 4 + size
+    return 0
 
 
 def _whole_blocks(data: bytes, at: int, limit_bytes: int) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import Algorithm
 from forebay.domain.variants import VariantFile
 from forebay.formats.digests import MultiDigest, WorkerThread
-from forebay.formats.gzipped import BGZF_EOF, Inflater
+from forebay.formats.gzipped import BGZF_EOF, FOREIGN_MAGIC, Inflater
 from forebay.formats.hts_assembly import guess_assembly
 from forebay.formats.hts_bam import BAM_MAGIC, BamRecords
 from forebay.formats.hts_bcf import BCF_MAGIC, BcfRecords
@@ -38,13 +38,6 @@ _INDEX_MAGIC: Final = (
     (b"BAI\x01", "a BAM index"),
     (b"CSI\x01", "a CSI index"),
     (b"TBI\x01", "a tabix index"),
-)
-_FOREIGN_MAGIC: Final = (
-    (b"\xfd7zXZ\x00", "xz"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard"),
-    (b"PK\x03\x04", "ZIP"),
-    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
-    (b"\x1f\x9d", "compress"),
 )
 _BOM: Final = b"\xef\xbb\xbf"
 _SAM_COLUMNS: Final = 11
@@ -274,7 +267,7 @@ def _parser_for(start: bytes) -> _Known:
     for magic, kind in _INDEX_MAGIC:
         if start.startswith(magic):
             raise _index(kind)
-    for magic, kind in _FOREIGN_MAGIC:
+    for magic, kind in FOREIGN_MAGIC:
         if start.startswith(magic):
             raise _compressed_otherwise(kind)
     if start.startswith(BAM_MAGIC):
@@ -405,7 +398,8 @@ def _not_bgzf(kind: str) -> RefusedError:
 def _index(kind: str) -> RefusedError:
     return refused(
         ReasonCode.INDEX_WITHOUT_DATA,
-        f"The file is {kind}, not alignments or variants; it is judged with the file it indexes.",
+        f"The file is {kind}, not alignments or variants; name it as an index, and send it beside"
+        " the file it indexes.",
         at="byte 0",
         expected="alignments or variants",
         found=kind,

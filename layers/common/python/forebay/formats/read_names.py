@@ -1,7 +1,9 @@
 """What sequencing read names say: instrument, run, flow cell, lane and mate.
 
 Sources: Illumina BCL Convert and Casava guides, Element and MGI FASTQ descriptions, PacBio BAM
-format, NCBI SRA `fastq-dump` output.
+format, NCBI SRA `fastq-dump` output; for 454 its "universal accession numbers" (GS data file
+formats, section 2.3.7, as quoted on SEQanswers). Ultima publishes no scheme that was found: its
+forms are the examples of Genozip's table of read names and of names in public test data.
 """
 
 import re
@@ -52,6 +54,23 @@ _PACBIO: Final = re.compile(
 )
 _NANOPORE: Final = re.compile(rb"@[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:_\w+)?")
 _ION: Final = re.compile(rb"(?P<prefix>@(?P<run>[A-Z0-9]{5}):)\d{1,5}:\d{1,5}(?:/\d)?")
+# Start of the run in six letters, a hash of it, the region of the plate in two digits, and the
+# well in five letters, all to base 36 from A to 9; that of the last well, x and y 4095, has a J.
+_454: Final = re.compile(
+    rb"(?P<prefix>@(?P<run>[A-K][A-Z0-9]{6})0?(?P<lane>(?<=0)[1-9]|1[0-6]))[A-J][A-Z0-9]{4}(?:/\d)?"
+)
+# Before 2006: <rank>_<x>_<y>
+_454_RANKED: Final = re.compile(rb"@\d{6}_\d{4}_\d{4}(?:/\d)?")
+# <run>[_<part>]-<sample's barcode: X0003, Z0123 or UGAv3-72>-<read, ten digits>[_<barcode>]
+_ULTIMA: Final = re.compile(
+    rb"(?P<prefix>@(?P<run>\d{6,9})(?:_\d)?-)(?:[XZ]\d{4}|[A-Za-z]+\d-\d{1,5})-\d{10}"
+    rb"(?:_[ACGTN]+)?(?:/\d)?"
+)
+# <instrument>:<run>:::<ten fields of the read, the ninth with a fraction, then the barcode>:
+_ULTIMA_UG100: Final = re.compile(
+    rb"(?P<prefix>@(?P<instrument>V\d+):(?P<run>\d+):::)(?:\d+:){7}[YN]:\d(?:\.\d+)?:[A-Z]\d{4}:"
+    rb"(?:_[ACGTN]+)?"
+)
 
 _DIALECTS: Final = (
     ("illumina-1.8", _SEVEN_FIELDS),
@@ -61,6 +80,10 @@ _DIALECTS: Final = (
     ("pacbio", _PACBIO),
     ("nanopore", _NANOPORE),
     ("ion-torrent", _ION),
+    ("454", _454),
+    ("454", _454_RANKED),
+    ("ultima", _ULTIMA),
+    ("ultima", _ULTIMA_UG100),
 )
 _ELEMENT_INSTRUMENT: Final = re.compile(rb"AV\d{6}")
 _MATE_IN_COMMENT: Final = frozenset({"illumina-1.8", "element"})

@@ -6,15 +6,21 @@ from typing import Any, Final
 
 from isal import isal_zlib
 
+from forebay.domain.alignments import indexed_file_names
+from forebay.formats.hts_index import index_format
 from forebay.formats.manifests import is_checksum_name
 
-__all__ = ["HEAD_BYTES", "FileKind", "recognise"]
+__all__ = ["HEAD_BYTES", "FileKind", "is_index", "recognise"]
 
 HEAD_BYTES: Final = 64 << 10
 _TEXT_BYTES: Final = 4096
 _GZIP: Final = b"\x1f\x8b"
 _INFLATE_ERROR: Any = isal_zlib.error
 _DICOM_AT: Final = 128
+_BAI: Final = b"BAI\x01"
+_TABIX: Final = b"TBI\x01"
+_TABIX_PRESET_AT: Final = 8
+_TABIX_VCF: Final = b"\x02"
 
 
 class FileKind(StrEnum):
@@ -58,15 +64,27 @@ _MANIFEST: Final = re.compile(
     rb"|[^\n]*\t(?:md5|sha1|sha256|sha512)(?:sum)?[\t\r\n]",
     re.IGNORECASE,
 )
-_RUN_INFO: Final = re.compile(rb"<RunInfo[\s>]")
-_RUN_PARAMETERS: Final = re.compile(rb"<RunParameters[\s>]", re.IGNORECASE)
+# What may stand before the root; possessive, since a stranger's bytes could be split many ways.
+_PROLOG: Final = rb"(?>\s++|<\?(?>.*?\?>)|<!--(?>.*?-->)|<!DOCTYPE[^<>\[]*+(?:\[(?>.*?\]\s*>)|>))*+"
+_RUN_INFO: Final = re.compile(_PROLOG + rb"<(?:\w+:)?RunInfo[\s/>]", re.DOTALL)
+_RUN_PARAMETERS: Final = re.compile(
+    _PROLOG + rb"<(?:\w+:)?RunParameters[\s/>]", re.DOTALL | re.IGNORECASE
+)
+# A section first, blank lines and comments aside; and not the key=value of other programs.
 _SHEET: Final = re.compile(
-    rb'^(?:\xef\xbb\xbf)?"?\[(?:Header|Data|Settings|Reads|BCLConvert|Manifests)', re.MULTILINE
+    rb"(?>(?:[\s,;]|#[^\r\n]*+[\r\n])*+)"
+    rb'"?\[(?:Header|Data|Settings|Reads|BCLConvert_\w+|Manifests)\][^\r\n]*+'
+    rb"(?![\r\n]+[\w. ]*+=)",
+    re.IGNORECASE,
+)
+_SHEET_SECTION: Final = re.compile(
+    rb'^\s*"?\[(?:Header|Data|BCLConvert_Data)\]', re.MULTILINE | re.IGNORECASE
 )
 _NO_PREAMBLE: Final = re.compile(rb"\x02\x00[\x00-\x16]\x00(?:UL|OB|UI|SH)|\x08\x00[\x00-\x18]\x00")
 _NAMES: Final = (
     (re.compile(r"\.(?:fastq|fq)(?:\.\w+)?$", re.IGNORECASE), FileKind.FASTQ),
-    (re.compile(r"\.g?vcf(?:\.\w+)*$", re.IGNORECASE), FileKind.VCF),
+    # Not the indexes of GATK and bgzip, which are no business of ours.
+    (re.compile(r"\.g?vcf(?!(?:\.\w+)*\.(?:idx|gzi)$)(?:\.\w+)*$", re.IGNORECASE), FileKind.VCF),
     (re.compile(r"\.sfv$", re.IGNORECASE), FileKind.MANIFEST),
     (re.compile(r"\.bam$", re.IGNORECASE), FileKind.BAM),
     (re.compile(r"\.cram$", re.IGNORECASE), FileKind.CRAM),
@@ -90,11 +108,31 @@ def recognise(name: str, head: bytes) -> FileKind:
     """
     if is_checksum_name(name):
         return FileKind.MANIFEST
-    content = _inflated(head) if head.startswith(_GZIP) else head
+    content = _content(head)
     # Qualities of reads may spell DICM just there; a preamble that looks like reads is no DICOM.
     if content[_DICOM_AT : _DICOM_AT + 4] == b"DICM" and not _FASTQ.match(content):
         return FileKind.DICOM
+    if index_format(name, content):
+        return _indexed_kind(name, content)
     return _by_content(content) or _by_name(name) or _by_looks(content) or FileKind.UNKNOWN
+
+
+def is_index(name: str, head: bytes) -> bool:
+    """Tell whether a file is an index; `recognise` gives the kind of what it indexes."""
+    return bool(index_format(name, _content(head)))
+
+
+def _indexed_kind(name: str, content: bytes) -> FileKind:
+    """Return the kind of an index's data: by the data's name, else by the index."""
+    for data_name in indexed_file_names(name)[:1]:
+        if name.lower().startswith(data_name.lower()) and (kind := _by_name(data_name)):
+            return kind
+    if content.startswith(_TABIX):
+        is_vcf = content[_TABIX_PRESET_AT : _TABIX_PRESET_AT + 1] == _TABIX_VCF
+        return FileKind.VCF if is_vcf else FileKind.UNKNOWN
+    if content.startswith(_BAI):
+        return FileKind.BAM
+    return FileKind.CRAM if index_format(name, content) == "crai" else FileKind.UNKNOWN
 
 
 def _by_content(content: bytes) -> FileKind | None:
@@ -106,11 +144,12 @@ def _by_content(content: bytes) -> FileKind | None:
         return FileKind.VCF
     if _SAM_HEADER.match(text):
         return FileKind.SAM
-    if _RUN_INFO.search(text):
+    if _RUN_INFO.match(text):
         return FileKind.RUN_INFO
-    if _RUN_PARAMETERS.search(text):
+    if _RUN_PARAMETERS.match(text):
         return FileKind.RUN_PARAMETERS
-    return FileKind.SAMPLE_SHEET if _SHEET.search(text) else None
+    is_sheet = _SHEET.match(text) and _SHEET_SECTION.search(text.replace(b"\r", b"\n"))
+    return FileKind.SAMPLE_SHEET if is_sheet else None
 
 
 def _by_name(name: str) -> FileKind | None:
@@ -125,6 +164,10 @@ def _by_looks(content: bytes) -> FileKind | None:
     if _MANIFEST.match(content) and b"\0" not in content[:_TEXT_BYTES]:
         return FileKind.MANIFEST
     return FileKind.DICOM if _NO_PREAMBLE.match(content) else None
+
+
+def _content(head: bytes) -> bytes:
+    return _inflated(head) if head.startswith(_GZIP) else head
 
 
 def _inflated(head: bytes) -> bytes:

@@ -5,7 +5,7 @@ schema, so a value is looked for at every place where a known dialect keeps it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from forebay.domain.findings import Finding, Owner, ReasonCode
@@ -23,7 +23,7 @@ from forebay.domain.sequencing_runs import (
     run_completion,
 )
 from forebay.formats.runs_interop import inspect_interop
-from forebay.formats.runs_sheets import inspect_sample_sheet
+from forebay.formats.runs_sheets import UNSAFE_ID, inspect_sample_sheet
 from forebay.formats.runs_verdicts import accepted, refused
 from forebay.formats.runs_xml import XmlElement, XmlRefusedError, parse_xml
 
@@ -49,18 +49,20 @@ def inspect_run_info(
 ) -> Inspection[RunInfo]:
     """Inspect a `RunInfo.xml`; `name` is not read, the content decides.
 
-    Refused: what is not XML, holds a DTD, has another root or a read without a count of cycles.
-    Warnings: an identity or layout that the file leaves out.
+    Refused: what is not XML, holds a DTD, has another root, several runs, an identity that cannot
+    be a name, a read without a count of cycles, or a number that two reads have. Warnings: an
+    identity or layout that the file leaves out.
     """
     root = _root(data, "RunInfo")
     if isinstance(root, Finding):
         return refused(data, root)
-    run = root.first("Run")
-    if run is None:
-        return refused(data, _missing("RunInfo", "a Run element"))
-    wrong_reads = list(_wrong_reads(run))
-    if wrong_reads:
-        return refused(data, *wrong_reads)
+    runs = list(root.all("Run"))
+    if len(runs) != 1:
+        return refused(data, _several(runs[1]) if runs else _missing("RunInfo", "a Run element"))
+    run = runs[0]
+    wrong = [*_unsafe_names(run), *_wrong_reads(run), *_repeated_reads(run)]
+    if wrong:
+        return refused(data, *wrong)
     record = _run_info(root, run)
     return accepted(data, record, (*_gaps(record), *_odd_layout(run, record)))
 
@@ -72,13 +74,17 @@ def inspect_run_parameters(
 ) -> Inspection[RunParameters]:
     """Inspect a `RunParameters.xml` of any Illumina instrument; `name` is not read.
 
-    Refused: what is not XML, holds a DTD, has another root, or names neither run, instrument nor
-    application. Warnings: an identity left out, an instrument that Forebay does not know.
+    Refused: what is not XML, holds a DTD, has another root, an identity that cannot be a name, or
+    names neither run, instrument nor application. Warnings: an identity left out, an instrument
+    that Forebay does not know.
     """
     root = _root(data, "RunParameters")
     if isinstance(root, Finding):
         return refused(data, root)
     record = _run_parameters(root)
+    told = {"run id": record.run_id, "instrument": record.instrument, "flow cell": record.flow_cell}
+    if unsafe := list(_unsafe("RunParameters", told)):
+        return refused(data, *unsafe)
     if not (record.run_id or record.instrument or record.application):
         return refused(data, _missing("RunParameters", "a run, an instrument or an application"))
     return accepted(data, record, tuple(_parameter_gaps(record)))
@@ -139,6 +145,43 @@ def _run_info(root: XmlElement, run: XmlElement) -> RunInfo:
     )
 
 
+def _several(second: XmlElement) -> Finding:
+    return Finding(
+        code=ReasonCode.RUN_FILE_MALFORMED,
+        message="The RunInfo file describes several runs, so it is not clear which one this is;"
+        " send the one that the instrument wrote.",
+        owner=Owner.SENDER,
+        position=f"line {second.line}",
+        expected="one Run element",
+        found="several",
+    )
+
+
+def _unsafe_names(run: XmlElement) -> Iterator[Finding]:
+    told = {
+        "run id": run.attributes.get("Id", ""),
+        "flow cell": run.value("Flowcell"),
+        "instrument": run.value("Instrument"),
+    }
+    return _unsafe("RunInfo", told, line=run.line)
+
+
+def _unsafe(tag: str, told: Mapping[str, str], *, line: int = 0) -> Iterator[Finding]:
+    for what, value in told.items():
+        if UNSAFE_ID.search(value.strip()):
+            yield Finding(
+                code=ReasonCode.UNSAFE_NAME,
+                message=f"The {tag} file has a {what} with a path separator or control character;"
+                " it becomes the name of folders and files. Send the file that the instrument"
+                " wrote.",
+                owner=Owner.SENDER,
+                position=f"line {line}" if line else "",
+                expected="letters, digits, '-' and '_'",
+                # The value itself may be made to harm where it is shown.
+                found=f"{len(value)} characters",
+            )
+
+
 def _reads(run: XmlElement) -> Iterator[XmlElement]:
     return run.all("Reads/Read")
 
@@ -166,6 +209,23 @@ def _wrong_reads(run: XmlElement) -> Iterator[Finding]:
                 expected="NumCycles, a whole number",
                 found=f"{len(cycles)} characters",
             )
+
+
+def _repeated_reads(run: XmlElement) -> Iterator[Finding]:
+    seen: set[int] = set()
+    for element in _reads(run):
+        number = _count(element.attributes.get("Number", ""))
+        if number and number in seen:
+            yield Finding(
+                code=ReasonCode.RUN_FILE_MALFORMED,
+                message="The RunInfo file gives two reads the same number, so they cannot be told"
+                " apart; send the one that the instrument wrote.",
+                owner=Owner.SENDER,
+                position=f"line {element.line}",
+                expected="a number for each read",
+                found=f"number {number} again",
+            )
+        seen.add(number)
 
 
 def _gaps(record: RunInfo) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from forebay.domain.inspection import Inspection
 from forebay.domain.sequencing_runs import SampleSheet, SheetSample
 from forebay.formats.runs_verdicts import accepted, refused
 
-__all__ = ["MAX_SHEET_BYTES", "inspect_sample_sheet"]
+__all__ = ["MAX_SHEET_BYTES", "UNSAFE_ID", "inspect_sample_sheet"]
 
 MAX_SHEET_BYTES: Final = 32 << 20
 _NAMED_AT_MOST: Final = 20
@@ -40,7 +40,8 @@ _CASAVA: Final = frozenset({"fcid", "lane", "sampleid", "sampleref"})
 
 _INDEX: Final = re.compile(r"[ACGT]*")
 _GOOD_ID: Final = re.compile(r"[A-Za-z0-9_-]*")
-_UNSAFE_ID: Final = re.compile(r"[/\\\x00-\x1f\x7f]|^\.{1,2}$")
+UNSAFE_ID: Final = re.compile(r"[/\\\x00-\x1f\x7f]|^\.{1,2}$")
+"""What must not stand in an identity that becomes a name of folders and files."""
 
 # Free text, names and addresses stay out of the record.
 _KEPT_HEADER: Final = frozenset(
@@ -380,7 +381,7 @@ def _judge_widths(parts: _Sections, table: _Table) -> None:
 
 
 def _judge_ids(parts: _Sections, table: _Table, samples: Sequence[SheetSample]) -> None:
-    unsafe = [each.line for each in samples if _UNSAFE_ID.search(each.sample_id)]
+    unsafe = [each.line for each in samples if UNSAFE_ID.search(each.sample_id)]
     if unsafe:
         parts.refuse(
             "has a sample id with a path separator or control character" + _also(unsafe),

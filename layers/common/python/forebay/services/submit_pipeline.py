@@ -8,6 +8,7 @@ from forebay.domain.conflicts import identity_of
 from forebay.domain.integrity import Algorithm
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.runs import ENDED, PipelineRun, RunState, run_id
+from forebay.domain.sequencing import mates_difference
 from forebay.domain.states import State
 from forebay.errors import ObjectMissingError
 from forebay.services.ports import Catalog, Clock, Pipelines
@@ -126,11 +127,5 @@ def _input(record: ObjectRecord) -> dict[str, Any]:
 
 
 def _mates_differ(pair: Mapping[str, ObjectRecord]) -> str:
-    counts = {mate: record.metadata.get("reads") for mate, record in pair.items()}
-    names = {record.metadata.get("names_digest", "") for record in pair.values()}
-    if len(set(counts.values())) > 1:
-        said = " and ".join(f"{mate} {count}" for mate, count in counts.items())
-        return f"The mates hold different numbers of reads ({said}); the pair was not processed."
-    if len(names) > 1:
-        return "The mates' read names differ or come in another order; the pair was not processed."
-    return ""
+    difference = mates_difference(pair["R1"].metadata, pair["R2"].metadata)
+    return f"{difference}; the pair was not processed." if difference else ""
