@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from forebay.adapters.compiled_policy import data_of, policy_of
 from forebay.adapters.policy_source import check_folder, compile_folder
+from forebay.adapters.price_table import load_prices
 from forebay.domain.policy.classes import (
     NOWHERE,
     Measure,
@@ -312,6 +313,27 @@ def test_two_keys_for_one_zone_are_told(tmp_path: Path) -> None:
             ),
         ),
         ("'true'\n    class: hot", "'true'", "5: rules/1: expected `class`, found nothing"),
+        (
+            "kind == 'dicom'",
+            "modality == 'CT' && source_system.matches('[')",
+            (
+                "3: rules/0/when: expected a condition that can be asked of some object, found:"
+                " invalid regular expression: missing ]"
+            ),
+        ),
+        (
+            "kind == 'dicom'",
+            "kind == 'dicom' && study_age_days / 0 >= 5",
+            (
+                "3: rules/0/when: expected a condition that can be asked of some object, found:"
+                " divide by zero"
+            ),
+        ),
+        (
+            "kind == 'dicom'",
+            "metadata.SliceThickness",
+            "3: rules/0/when: expected a question with the answer yes or no",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_rule_is_told_with_its_line(
@@ -320,6 +342,51 @@ def test_what_is_wrong_with_a_rule_is_told_with_its_line(
     found = problems(written(tmp_path, rules=changed(RULES, old, new)))
 
     assert [each for each in found if each.startswith(f"classification.yaml:{problem}")], found
+
+
+@pytest.mark.parametrize(
+    "condition", ["int(modality) > 3", "metadata.a.b == 2", "study_age_days / read_count > 2"]
+)
+def test_what_only_some_objects_cannot_answer_is_no_fault(tmp_path: Path, condition: str) -> None:
+    rules = changed(RULES, "kind == 'dicom'", condition)
+
+    assert problems(written(tmp_path, rules=rules)) == []
+
+
+@pytest.mark.parametrize("sites", ["", "# nothing agreed yet\n"])
+def test_sites_that_say_nothing_are_told(tmp_path: Path, sites: str) -> None:
+    (found,) = problems(written(tmp_path, sites=sites))
+    assert "expected `sites` (in sites.yaml; `sites: {}` where nothing was agreed)" in found
+    assert problems(written(tmp_path, sites="sites: {}\n")) == []
+
+
+def test_more_lifecycle_rules_than_a_bucket_takes_are_told(tmp_path: Path) -> None:
+    many = yaml.safe_load(CLASSES)
+    aged = many["classes"]["hot"] | {"tiers": [{"to": "STANDARD_IA", "when_older_than": "30d"}]}
+    many["classes"] |= {f"aged-{number}": aged for number in range(1_001)}
+    text = yaml.dump(many, Dumper=_WithoutAliases)
+    (found,) = problems(written(tmp_path, classes=text))
+    assert "lifecycle rules; a bucket has at most 1000" in found
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "old, new, problem",
+    [
+        ("region: us-east-1", "region: mars", "expected an AWS region like eu-central-1"),
+        ("egress_gb:", "egress_gb:\n  mx-central-1: 1.0e-15", "egress_gb: "),
+    ],
+)
+def test_prices_that_cannot_be_are_told(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    text = (POLICIES / "prices/us-east-1.yaml").read_text("utf-8")
+    path = tmp_path / "prices.yaml"
+    path.write_text(changed(text, old, new), "utf-8")
+    with pytest.raises(PolicyError, match=problem):
+        load_prices(path)
 
 
 def test_a_complementary_pair_of_conditions_is_a_rule_for_every_object(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The compiled policy and the evaluator of its conditions: Google's CEL."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,9 @@ _CEL_TYPES: Final = {
 }
 
 
+_FAULTS: Final = re.compile(r"invalid regular expression|divide by zero|modulus by zero")
+
+
 @cache
 def _environment() -> Any:
     return cel.NewEnv(variables={name: _CEL_TYPES[kind] for name, kind in FACT_TYPES.items()})
@@ -38,9 +42,8 @@ def compile_condition(text: str) -> Any:
 
 
 def is_question(condition: Any) -> bool:
-    """Tell whether a compiled condition answers yes or no, as far as that is known beforehand."""
-    kind = condition.return_type()
-    return bool(kind == cel.Type.BOOL or kind == cel.Type.DYN)  # noqa: PLR1714 (no hash)
+    """Tell whether a compiled condition answers yes or no, whatever the object."""
+    return bool(condition.return_type() == cel.Type.BOOL)
 
 
 def holds(condition: Any, facts: Mapping[str, Any]) -> bool:
@@ -55,6 +58,16 @@ def answer(condition: Any, facts: Mapping[str, Any]) -> bool | None:
     """
     result = condition.eval(data=dict(facts))
     return bool(result.value()) if result.type() == cel.Type.BOOL else None
+
+
+def fault(condition: Any, facts: Mapping[str, Any]) -> str:
+    """Return why a condition can be asked of no object, if these facts show it, else ''.
+
+    That an object lacks an attribute, or has one of another type, is no fault of the condition.
+    """
+    result = condition.eval(data=dict(facts))
+    said = str(result.value()) if result.type() == cel.Type.ERROR else ""
+    return said.removeprefix("INVALID_ARGUMENT: ") if _FAULTS.search(said) else ""
 
 
 @dataclass(frozen=True, slots=True)

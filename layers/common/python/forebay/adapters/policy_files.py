@@ -23,6 +23,13 @@ SCHEMA: Final = Path(__file__).resolve().parents[5] / "policies" / "schema.json"
 """In the checkout: policies are compiled where they are written, not where they are deployed."""
 
 _FOUND_LENGTH: Final = 60
+_FILES: Final = {
+    "retentions": " (in classes.yaml)",
+    "classes": " (in classes.yaml)",
+    "rules": " (in classification.yaml)",
+    "sites": " (in sites.yaml; `sites: {}` where nothing was agreed)",
+}
+"""Where the parts of a policy are looked for by people; any file may hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +176,9 @@ def _told(error: jsonschema.ValidationError) -> Iterator[Problem]:
     found: Any = error.instance
     if error.validator == "required":
         missing = [name for name in schema["required"] if name not in found]
-        yield from (Problem(place, f"expected `{name}`, found nothing") for name in missing)
+        where = _FILES if not place else {}
+        for name in missing:
+            yield Problem(place, f"expected `{name}`{where.get(name, '')}, found nothing")
     elif error.validator == "additionalProperties":
         known = ", ".join(sorted(schema["properties"]))
         for name in found:

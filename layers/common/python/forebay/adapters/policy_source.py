@@ -8,6 +8,7 @@ What is wrong with a policy is found here, at synth, not by a function at night.
 well shaped does not keep the others from being checked.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from forebay.adapters.compiled_policy import data_of, policy_of
-from forebay.adapters.policy import answer, compile_condition, is_question
+from forebay.adapters.policy import answer, compile_condition, fault, is_question
 from forebay.adapters.policy_files import Document, read_document, shape_problems
 from forebay.adapters.price_table import PRICES_FOLDER, load_prices
-from forebay.domain.classification import facts_without
+from forebay.domain.classification import FACT_TYPES, facts_without
 from forebay.domain.objects import Kind
 from forebay.domain.policy import soundness
 from forebay.domain.policy.classes import (
@@ -33,6 +34,7 @@ from forebay.domain.policy.classes import (
     Source,
     Tier,
 )
+from forebay.domain.policy.lifecycle import compile_rules
 from forebay.domain.policy.pricing import NEVER_PAYS_BYTES, PriceTable, break_even_bytes
 from forebay.domain.policy.soundness import Place, Problem, Regions
 from forebay.domain.policy.storage_classes import (
@@ -96,6 +98,11 @@ def check_folder(folder: Path, regions: Regions = _NOWHERE_GIVEN) -> Checked:
         *((document.source(each.place), each) for each in reading.problems),
     ]
     if not found:
+        try:
+            compile_rules(policy)
+        except PolicyError as error:
+            # Its sentence names the bucket, or a line of its own.
+            return Checked(None, (PlacedProblem(document.source(("classes",)), "", str(error)),))
         return Checked(policy_of(data_of(policy)))
     placed = [
         PlacedProblem(source, "/".join(map(str, each.place)), each.says) for source, each in found
@@ -224,14 +231,30 @@ class _Reading:
             except PolicyError as error:
                 self.problems += (Problem(place, says) for says in _cel_sentences(error))
                 continue
-            if is_question(condition):
-                conditions[index] = condition
-            else:
+            if not is_question(condition):
                 says = "expected a question with the answer yes or no, found one with another"
                 self.problems.append(Problem(place, f"{says}: {condition.return_type()}"))
+            elif says := _fault(condition, rule.condition):
+                says = f"expected a condition that can be asked of some object, found: {says}"
+                self.problems.append(Problem(place, says))
+            else:
+                conditions[index] = condition
         self.problems += _idle(rules, conditions)
         if rules and len(conditions) == len(self.document.data["rules"]):
             self.problems += _homeless(conditions)
+
+
+def _fault(condition: Any, text: str) -> str:
+    """Return why a condition fails for every object that comes so far, '' when none is found.
+
+    What it compares with stands in it: objects of which just that is known come farthest.
+    """
+    texts = dict.fromkeys(("", *(said for pair in _CEL_TEXT.findall(text) for said in pair)))
+    for kind, said in itertools.product(Kind, texts):
+        facts = {name: said if cel == "string" else 1 for name, cel in FACT_TYPES.items()}
+        if says := fault(condition, facts | {"kind": kind.value, "metadata": {}}):
+            return says
+    return ""
 
 
 def _idle(rules: Mapping[int, Rule], conditions: Mapping[int, Any]) -> Iterator[Problem]:
@@ -291,6 +314,7 @@ def _least_worth_moving(to: StorageClass, days: int, prices: Iterable[PriceTable
     )
 
 
+_CEL_TEXT: Final = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")
 _CEL_ERROR: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.+)")
 
 

@@ -1,6 +1,7 @@
 """Price tables: YAML files, one per region, dated and with their source."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -13,6 +14,7 @@ from forebay.domain.policy.storage_classes import StorageClass
 from forebay.errors import PolicyError
 from forebay.names import POLICY_PACKAGE, PRICES_FILE
 
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 PRICES_FOLDER: Final = "prices"
 """Below the folder of a policy."""
 PRICES: Final = (
@@ -100,13 +102,20 @@ class _Reader:
             raise self.wrong("currency", "USD", self.document.get("currency"))
         classes = self.section("storage_classes", self.document.get("storage_classes"))
         egress = self.section("egress_gb", self.document.get("egress_gb", {}))
-        return PriceTable.quoted(
-            self.text("region"),
-            {each: self.class_prices(each, classes.get(each.value)) for each in StorageClass},
-            egress_gb={str(to): self.price(f"egress_gb/{to}", egress[to]) for to in egress},
-            as_of=as_of,
-            source=self.text("source"),
-        )
+        region = self.text("region")
+        if not _REGION.fullmatch(region):
+            raise self.wrong("region", "an AWS region like eu-central-1", region)
+        quoted = {each: self.class_prices(each, classes.get(each.value)) for each in StorageClass}
+        try:
+            return PriceTable.quoted(
+                region,
+                quoted,
+                egress_gb={str(to): self.price(f"egress_gb/{to}", egress[to]) for to in egress},
+                as_of=as_of,
+                source=self.text("source"),
+            )
+        except ValueError as error:
+            raise PolicyError(f"{self.path}, egress_gb: {error}.") from error
 
     def class_prices(self, storage_class: StorageClass, said: Any) -> ClassPrices:
         place = f"storage_classes/{storage_class}"
