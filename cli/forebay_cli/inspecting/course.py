@@ -101,7 +101,10 @@ def _judge_together(
 
 
 def _exists(path: PurePath) -> bool:
-    return Path(path).is_file()
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False  # a list may name what no disk can hold: too long, or with a NUL
 
 
 def _read_list(path: PurePath) -> bytes | None:

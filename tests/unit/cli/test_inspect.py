@@ -463,3 +463,19 @@ def test_an_object_that_vanishes_while_it_is_judged_is_trouble(
     documents = judged_in_s3(f"s3://{BUCKET}/run/", exit_code=3)
     assert codes(documents["other.fastq"]) == ["UNREADABLE"]
     assert documents["s.fastq"]["verdict"] == "valid"
+
+
+def test_a_list_that_names_what_no_disk_can_hold_does_not_hide_the_others(tmp_path: Path) -> None:
+    put(tmp_path, s__fastq=READS, sums__md5=b"d" * 32 + b"  " + b"x" * 5_000 + b"\n")
+    documents = judged(tmp_path, exit_code=1)
+    found = {name: document["verdict"] for name, document in documents.items()}
+    assert found == {"s.fastq": "valid", "sums.md5": "invalid"}
+
+
+def test_a_json_manifest_is_compared_like_any_list(tmp_path: Path) -> None:
+    entry = {"path": "s.fastq", "md5": "0" * 32}
+    put(tmp_path, s__fastq=READS, manifest__json=json.dumps({"files": [entry]}).encode())
+    assert run(str(tmp_path)).exit_code == 1
+    entry["md5"] = md5(READS)
+    put(tmp_path, manifest__json=json.dumps({"files": [entry]}).encode())
+    assert run(str(tmp_path)).exit_code == 0

@@ -398,3 +398,27 @@ def test_indexes_are_paired_by_name() -> None:
     assert indexed_file_names("a.bai") == ("a.bam",)
     assert indexed_file_names("a.vcf.gz.tbi") == ("a.vcf.gz",)
     assert indexed_file_names("a.bam") == ()
+
+
+@pytest.mark.parametrize("cut", range(1, 7))
+def test_sam_that_ends_within_its_last_line_is_refused(cut: int) -> None:
+    found = inspect(SAM[:-cut], name="x.sam")
+    assert found.verdict is Verdict.INVALID
+    assert {each.code for each in found.findings} == {ReasonCode.SAM_RECORD_MALFORMED}
+
+
+@pytest.mark.parametrize("character", ["\0", "\x01", "\x0b", "\x1b", "\x7f"])
+@pytest.mark.parametrize("column", range(8))
+def test_vcf_with_a_control_character_is_refused(character: str, column: int) -> None:
+    *head, last = VCF.removesuffix("\n").split("\n")
+    fields = last.split("\t")
+    fields[column] += character
+    text = "\n".join([*head, "\t".join(fields), ""])
+    for chunk in (1, 1 << 20):
+        found = inspect(text, name="x.vcf", chunk=chunk)
+        assert found.verdict is Verdict.INVALID
+        (finding,) = found.findings
+        assert (finding.code, finding.position) == (
+            ReasonCode.VCF_RECORD_MALFORMED,
+            f"line {len(head) + 1}",
+        )

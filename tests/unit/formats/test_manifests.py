@@ -319,6 +319,8 @@ def test_algorithm_is_known_by_its_common_names(name: str, algorithm: str | None
         ("checksums.sha1", "sha1", ""),
         ("checksums.txt", None, ""),
         ("sums.sha256", "sha256", ""),
+        ("checksums.json", None, ""),
+        ("s/md5sums.json", "md5", ""),
         ("bag/manifest-md5.txt", "md5", ""),
         ("bag/tagmanifest-sha512.txt", "sha512", ""),
     ],
@@ -352,7 +354,9 @@ def test_manifest_of_a_bag_speaks_of_nothing_outside_it(path: str) -> None:
     assert [each.code for each in manifest.findings] == [ReasonCode.UNSAFE_NAME]
 
 
-@pytest.mark.parametrize("key", ["x.fastq.gz", "md5/x.bam", "report.txt", "x.md5.bam", "x.dcm"])
+@pytest.mark.parametrize(
+    "key", ["x.fastq.gz", "manifest.json", "md5/x.bam", "report.txt", "x.md5.bam", "x.dcm"]
+)
 def test_other_names_are_no_checksum_files(key: str) -> None:
     assert not is_checksum_name(key)
     assert algorithm_from_name(key) is None

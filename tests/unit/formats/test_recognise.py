@@ -167,3 +167,26 @@ def test_any_start_of_a_file_is_recognised_or_unknown_and_never_an_error(length:
     for _, head in BY_CONTENT:
         assert recognise("file", head[:length]) in FileKind
         assert recognise("file.gz", gzip.compress(head)[:length]) in FileKind
+
+
+DIGEST = b"b1946ac92492d2347c6235b4d2611180"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"files": [{"path": "a.txt", "md5": "%s"}]}' % DIGEST,
+        b'[{"name": "a.txt", "checksums": [{"type": "md5", "checksum": "%s"}]}]' % DIGEST,
+        b'{"a.txt": "%s"}' % DIGEST,
+        b'\n{"files": [{"path": "a.txt", "SHA-256": "cut',
+    ],
+)
+@pytest.mark.parametrize("name", ["manifest.json", "d/run7.manifest.json", "x.md5.json"])
+def test_json_called_and_shaped_like_a_manifest_is_one(name: str, text: bytes) -> None:
+    assert recognise(name, text) is FileKind.MANIFEST
+    assert recognise("report.json", text) is FileKind.UNKNOWN
+
+
+@pytest.mark.parametrize("text", [b'{"name": "app", "version": 3}', b"[]", b""])
+def test_other_json_is_no_manifest_whatever_its_name(text: bytes) -> None:
+    assert recognise("manifest.json", text) is FileKind.UNKNOWN

@@ -9,7 +9,7 @@ _SIDECAR: Final = re.compile(
 )
 _LIST: Final = re.compile(
     r"(?:sums?|(?:check|md5|sha1|sha256|sha512)[._-]?(?:check)?(?:sums?)?)"
-    r"(?:\.(?:txt|list|md5|sha1|sha256|sha512))?",
+    r"(?:\.(?:txt|list|json|md5|sha1|sha256|sha512))?",
     re.IGNORECASE,
 )
 # RFC 8493: manifests list the payload, tag manifests the other files of a bag.

@@ -106,6 +106,12 @@ class SamText:
         rest = self._feed.finish()
         if rest:
             self._lines([rest])
+            raise self._broken(
+                "it is the last one, and no line feed ends it: the file was cut off, or written by"
+                " hand.",
+                expected="a line feed at the end of the file",
+                found="end of file",
+            )
 
     def _lines(self, lines: list[bytes]) -> None:
         for raw in lines:

@@ -1,5 +1,8 @@
 """VCF text, from its first line to its last."""
 
+import re
+from typing import Final
+
 from forebay.domain.findings import Finding, ReasonCode
 from forebay.formats.hts_lines import LineFeed
 from forebay.formats.hts_refusal import refused
@@ -7,6 +10,10 @@ from forebay.formats.hts_vcf_header import VcfHeader
 from forebay.formats.hts_vcf_records import VcfRecords, broken_record, shape_of
 
 __all__ = ["VcfText"]
+
+# Tab and line feed part fields and lines; a carriage return may stand before a line feed.
+_CONTROLS: Final = bytes({*range(32), 127} - {*b"\t\n\r"})
+_CONTROL: Final = re.compile(rb"[" + re.escape(_CONTROLS) + rb"]")
 
 
 class VcfText:
@@ -18,6 +25,7 @@ class VcfText:
         self._records: VcfRecords | None = None
         self._line = 0
         self._blank_line = 0
+        self._has_controls = False
 
     @property
     def records(self) -> int:
@@ -32,6 +40,8 @@ class VcfText:
 
     def feed(self, text: bytes) -> None:
         """Take the next piece of text."""
+        # Looked for in whole pieces, which costs next to nothing; in lines only to tell where.
+        self._has_controls = self._has_controls or len(text.translate(None, _CONTROLS)) < len(text)
         self._feed.feed(text)
 
     def finish(self) -> None:
@@ -56,6 +66,12 @@ class VcfText:
     def _lines(self, lines: list[bytes]) -> None:
         for raw in lines:
             self._line += 1
+            if self._has_controls and (found := _CONTROL.search(raw)):
+                raise broken_record(
+                    self._line,
+                    "it has a control character that no text has: the file was damaged.",
+                    found=f"byte {found[0][0]:#04x}",
+                )
             if self._records is None:
                 self.header.add(raw)
                 if self.header.is_complete:

@@ -64,6 +64,16 @@ _MANIFEST: Final = re.compile(
     rb"|[^\n]*\t(?:md5|sha1|sha256|sha512)(?:sum)?[\t\r\n]",
     re.IGNORECASE,
 )
+# Many a JSON is called so; one that pairs names with digests from its start is meant as a manifest.
+_JSON_MANIFEST_NAME: Final = re.compile(
+    r"(?:^|/)[^/]*(?:manifest|checksum|md5|sha\d+)[^/]*\.json$", re.IGNORECASE
+)
+_JSON_MANIFEST: Final = re.compile(
+    rb"\s*+[{\[][^\0]{0,4096}?\"(?:(?:md5|sha-?(?:1|224|256|384|512))(?:sum)?|checksums?|digests?)"
+    rb"\"\s*+:"
+    rb"|\s*+\{\s*+\"[^\"\0]{1,1024}\"\s*+:\s*+\"[0-9A-Fa-f]{32,128}\"",
+    re.IGNORECASE,
+)
 # What may stand before the root; possessive, since a stranger's bytes could be split many ways.
 _PROLOG: Final = rb"(?>\s++|<\?(?>.*?\?>)|<!--(?>.*?-->)|<!DOCTYPE[^<>\[]*+(?:\[(?>.*?\]\s*>)|>))*+"
 _RUN_INFO: Final = re.compile(_PROLOG + rb"<(?:\w+:)?RunInfo[\s/>]", re.DOTALL)
@@ -114,6 +124,8 @@ def recognise(name: str, head: bytes) -> FileKind:
         return FileKind.DICOM
     if index_format(name, content):
         return _indexed_kind(name, content)
+    if _JSON_MANIFEST_NAME.search(name) and _JSON_MANIFEST.match(content):
+        return FileKind.MANIFEST
     return _by_content(content) or _by_name(name) or _by_looks(content) or FileKind.UNKNOWN
 
 
