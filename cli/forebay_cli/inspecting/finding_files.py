@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from forebay.domain.checksum_names import is_bag_manifest, is_bag_tag_file
+
 _BAG_DECLARATION: Final = "bagit.txt"
 _PAYLOAD: Final = "data"
 
@@ -22,7 +24,8 @@ class Found:
 def find_files(paths: Iterable[Path]) -> Found:
     """Walk paths; hidden files, pipes, devices and links to folders are left out.
 
-    The tag files of a bag are judged with the bag, not by themselves.
+    A bag's manifests and BagIt's own tag files are judged with the bag, not by themselves; whatever
+    else lies beside its payload is judged like any file.
     """
     files: dict[Path, None] = {}
     bags: dict[Path, None] = {}
@@ -73,4 +76,6 @@ def _bag_of(file: Path, named: Path) -> Path | None:
 
 
 def _is_tag_file(file: Path, bags: Iterable[Path]) -> bool:
+    if not (is_bag_manifest(file.name) or is_bag_tag_file(file.name)):
+        return False
     return any(file.is_relative_to(bag) and not file.is_relative_to(bag / _PAYLOAD) for bag in bags)

@@ -479,3 +479,10 @@ def test_a_json_manifest_is_compared_like_any_list(tmp_path: Path) -> None:
     entry["md5"] = md5(READS)
     put(tmp_path, manifest__json=json.dumps({"files": [entry]}).encode())
     assert run(str(tmp_path)).exit_code == 0
+
+
+def test_what_lies_beside_a_bag_is_judged_too(bag: Path) -> None:
+    put(bag, stray__fastq=READS[:-3])
+    found = judged(bag, exit_code=1)
+    assert found["stray.fastq"]["verdict"] == "invalid"
+    assert "bagit.txt" not in found

@@ -94,6 +94,18 @@ def test_one_wrong_declaration_convicts_among_right_ones() -> None:
     assert "checksum file" in finding.message
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_evidence_that_contradicts_evidence_convicts(order: int) -> None:
+    stored = any_digest(algorithm=Algorithm.MD5, value="a" * 32, witness=Witness.STORAGE)
+    read = any_digest(algorithm=Algorithm.MD5, value="b" * 32, witness=Witness.FOREBAY)
+    said = any_digest(algorithm=Algorithm.MD5, value="a" * 32, witness=Witness.SENDER_MANIFEST)
+
+    judgement = judge([said], [stored, read][::order])
+
+    assert judgement.finding
+    assert judgement.convincing == read
+
+
 def test_declaration_without_evidence_is_missing_not_wrong() -> None:
     said = any_digest(algorithm=Algorithm.SHA512)
 

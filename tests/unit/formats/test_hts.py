@@ -108,8 +108,11 @@ def cram_block(method: int, kind: int, data: bytes, raw_bytes: int | None = None
     return summed(bytes([method, kind, 0]) + sizes + data)
 
 
-def cram_container(blocks: bytes, *, records: int, count: int, landmarks: bytes) -> bytes:
-    head = struct.pack("<i", len(blocks)) + bytes([0, 0, 0, records, 0, 0, count]) + landmarks
+def cram_container(
+    blocks: bytes, *, records: int, count: int, landmarks: bytes, before: int = 0
+) -> bytes:
+    numbers = bytes([0, 0, 0, records, before, 0, count])
+    head = struct.pack("<i", len(blocks)) + numbers + landmarks
     return summed(head) + blocks
 
 
@@ -118,7 +121,8 @@ CRAM_EOF = bytes.fromhex(
 )
 
 
-def cram(*, slice_records: int = 2) -> bytes:
+def cram(*, slice_records: int = 2, before: tuple[int, ...] = (0,)) -> bytes:
+    """Return a file of containers with two records each, so many before them as is said."""
     text = SAM_HEADER.encode()
     packed = gzip.compress(struct.pack("<i", len(text)) + text, mtime=0)
     header = cram_block(1, 0, packed, len(text) + 4)
@@ -134,7 +138,12 @@ def cram(*, slice_records: int = 2) -> bytes:
         b"CRAM\3\0"
         + bytes(20)
         + cram_container(header, records=0, count=1, landmarks=b"\0")
-        + cram_container(b"".join(blocks), records=2, count=4, landmarks=landmarks)
+        + b"".join(
+            cram_container(
+                b"".join(blocks), records=2, count=4, landmarks=landmarks, before=records
+            )
+            for records in before
+        )
         + CRAM_EOF
     )
 
@@ -422,3 +431,18 @@ def test_vcf_with_a_control_character_is_refused(character: str, column: int) ->
             ReasonCode.VCF_RECORD_MALFORMED,
             f"line {len(head) + 1}",
         )
+
+
+def test_cram_counts_the_records_before_each_container() -> None:
+    found = inspect(cram(before=(0, 2, 4)), name="x.cram")
+    assert found.verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("before", [(2, 4), (0, 4), (0, 0), (0, 2, 2), (0, 4, 2)])
+def test_cram_with_a_container_missing_doubled_or_moved_is_refused(before: tuple[int, ...]) -> None:
+    found = inspect(cram(before=before), name="x.cram")
+    assert found.verdict is Verdict.INVALID
+    (finding,) = found.findings
+    assert finding.code is ReasonCode.CRAM_MALFORMED
+    assert "missing, doubled or moved" in finding.message
+    assert finding.expected.startswith("record ")

@@ -154,19 +154,19 @@ def judge(declared: Iterable[Digest], evidence: Iterable[Digest]) -> Judgement:
     A declaration that any evidence contradicts convicts; one for which there is no evidence of the
     same algorithm is reported in `missing`, so that the caller can decide to read the object.
     """
-    known: dict[Algorithm, Digest] = {}
+    known: dict[Algorithm, list[Digest]] = {}
     for digest in evidence:
-        known.setdefault(digest.algorithm, digest)
+        known.setdefault(digest.algorithm, []).append(digest)
     convincing: Digest | None = None
     missing: list[Algorithm] = []
     for declaration in declared:
-        proof = known.get(declaration.algorithm)
-        if proof is None:
-            missing.append(declaration.algorithm)
-        elif proof.value != declaration.value:
-            return Judgement(finding=_mismatch(declaration, proof), convincing=proof)
-        else:
+        proofs = known.get(declaration.algorithm, ())
+        for proof in proofs:
+            if proof.value != declaration.value:
+                return Judgement(finding=_mismatch(declaration, proof), convincing=proof)
             convincing = convincing or proof
+        if not proofs:
+            missing.append(declaration.algorithm)
     return Judgement(convincing=convincing, missing=tuple(dict.fromkeys(missing)))
 
 

@@ -178,7 +178,7 @@ class CramContainers:
         start = yield from self._itf8()
         span = yield from self._itf8()
         records = yield from self._itf8()
-        yield from self._ltf8() if self._major > 2 else self._itf8()
+        before = yield from self._ltf8() if self._major > 2 else self._itf8()
         yield from self._ltf8()
         blocks = yield from self._itf8()
         count = yield from self._itf8()
@@ -193,6 +193,13 @@ class CramContainers:
         container = _Container(length, reference, start, span, records, blocks, tuple(landmarks))
         if container.records < 0 or (container.reference >= len(self.references) > 0):
             raise self._broken(began, "its header names a reference or a count that cannot be")
+        if self.containers and not container.is_end and before != self.records:
+            raise self._broken(
+                began,
+                "it does not go on where the one before it ended; one is missing, doubled or moved",
+                expected=f"record {self.records}",
+                found=f"record {before}",
+            )
         return container
 
     def _header_container(self, container: _Container, began: int) -> _Wanted:
@@ -344,12 +351,15 @@ class CramContainers:
         rest = (yield extra) if extra else b""
         return _ltf8_value(first, rest)
 
-    def _broken(self, began: int, rule: str) -> RefusedError:
+    def _broken(
+        self, began: int, rule: str, *, expected: str = "", found: str = ""
+    ) -> RefusedError:
         return refused(
             ReasonCode.CRAM_MALFORMED,
             f"The container at byte {began} is damaged: {rule}.",
             at=f"byte {began}",
-            found=rule,
+            expected=expected,
+            found=found or rule,
         )
 
 
