@@ -108,8 +108,11 @@ def cram_block(method: int, kind: int, data: bytes, raw_bytes: int | None = None
     return summed(bytes([method, kind, 0]) + sizes + data)
 
 
-def cram_container(blocks: bytes, *, records: int, count: int, landmarks: bytes) -> bytes:
-    head = struct.pack("<i", len(blocks)) + bytes([0, 0, 0, records, 0, 0, count]) + landmarks
+def cram_container(  # noqa: PLR0913 - the fields of the format
+    blocks: bytes, *, records: int, count: int, landmarks: bytes, before: int = 0, start: int = 0
+) -> bytes:
+    fields = bytes([0, start, 0, records, before, 0, count])
+    head = struct.pack("<i", len(blocks)) + fields + landmarks
     return summed(head) + blocks
 
 
@@ -118,7 +121,9 @@ CRAM_EOF = bytes.fromhex(
 )
 
 
-def cram(*, slice_records: int = 2) -> bytes:
+def cram(
+    *, slice_records: int = 2, counters: Sequence[int] = (0,), starts: Sequence[int] = (0, 1, 2, 3)
+) -> bytes:
     text = SAM_HEADER.encode()
     packed = gzip.compress(struct.pack("<i", len(text)) + text, mtime=0)
     header = cram_block(1, 0, packed, len(text) + 4)
@@ -134,7 +139,17 @@ def cram(*, slice_records: int = 2) -> bytes:
         b"CRAM\3\0"
         + bytes(20)
         + cram_container(header, records=0, count=1, landmarks=b"\0")
-        + cram_container(b"".join(blocks), records=2, count=4, landmarks=landmarks)
+        + b"".join(
+            cram_container(
+                b"".join(blocks),
+                records=2,
+                count=4,
+                landmarks=landmarks,
+                before=before,
+                start=start,
+            )
+            for before, start in zip(counters, starts, strict=False)
+        )
         + CRAM_EOF
     )
 
@@ -355,6 +370,28 @@ def test_missing_or_odd_end_markers_are_refused() -> None:
 
 def test_cram_slices_must_hold_the_records_of_their_container() -> None:
     assert code(cram(slice_records=3)) is ReasonCode.CRAM_MALFORMED
+
+
+@pytest.mark.parametrize("counters", [(0, 4), (2,), (0, 2, 2, 4), (0, 4, 2)])
+def test_cram_with_a_container_missing_doubled_or_swapped_is_refused(
+    counters: tuple[int, ...],
+) -> None:
+    finding = inspect(cram(counters=counters)).findings[0]
+    assert finding.code is ReasonCode.CRAM_MALFORMED
+    assert finding.expected and finding.found
+
+
+def test_cram_containers_are_counted_from_0_or_1_and_again_in_joined_files() -> None:
+    assert inspect(cram(counters=(0, 2, 4))).verdict is Verdict.VALID
+    assert inspect(cram(counters=(1, 3))).verdict is Verdict.VALID
+    joined = inspect(cram(counters=(0, 2, 0, 2)))
+    assert joined.verdict is Verdict.WARNING
+    assert [each.code for each in joined.findings] == [ReasonCode.CRAM_MALFORMED]
+
+
+def test_cram_containers_that_are_not_in_the_order_of_the_header_are_a_warning() -> None:
+    inspection = inspect(cram(counters=(0, 2), starts=(9, 8)))
+    assert [each.code for each in inspection.findings] == [ReasonCode.SORT_ORDER_MISMATCH]
 
 
 def test_cram_of_an_unknown_version_is_unsupported() -> None:
