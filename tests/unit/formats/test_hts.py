@@ -287,6 +287,30 @@ def test_sam_that_breaks_a_rule_is_refused(old: str, new: str, expected: ReasonC
     assert code(SAM.replace(old, new)) is expected
 
 
+def test_sam_without_a_line_feed_at_its_end_is_refused_as_cut_off() -> None:
+    for cut in (1, 2, 3):
+        finding = inspect(SAM[:-cut]).findings[0]
+        assert (finding.code, finding.position) == (ReasonCode.SAM_RECORD_MALFORMED, "line 10")
+        assert "cut off" in finding.message
+
+
+@pytest.mark.parametrize("byte", [0, 1, 8, 11, 12, 13, 27, 31, 127])
+@pytest.mark.parametrize("column", range(11))
+def test_control_characters_in_a_vcf_record_are_refused(byte: int, column: int) -> None:
+    fields = VCF_RECORDS.splitlines()[0].split("\t")
+    fields[column] = fields[column][:1] + chr(byte) + fields[column][1:] + "x" * (column == 10)
+    finding = inspect(VCF_HEADER + "\t".join(fields) + "\n").findings[0]
+    assert finding.code is ReasonCode.VCF_RECORD_MALFORMED
+    assert f"column {column + 1} " in finding.message
+
+
+def test_vcf_text_that_is_not_utf8_is_a_warning_before_4_3() -> None:
+    data = VCF.replace("DP=7", "XX=M\xfc").encode("latin-1")
+    assert code(data) is ReasonCode.VCF_RECORD_MALFORMED
+    old = inspect(data.replace(b"VCFv4.3", b"VCFv4.2"))
+    assert [each.code for each in old.findings] == [ReasonCode.VCF_RECORD_SUSPECT]
+
+
 def test_findings_say_the_line() -> None:
     finding = inspect(SAM.replace("r2\t0", "r2\t-1")).findings[0]
     assert finding.position == "line 9"

@@ -105,7 +105,13 @@ class SamText:
         """Take the end of the text."""
         rest = self._feed.finish()
         if rest:
-            self._lines([rest])
+            self._line += 1
+            raise self._broken(
+                "the last one has no line feed at its end: the file was cut off, or written by"
+                " hand. Upload the complete file again.",
+                expected="a line feed at the end of the file",
+                found="end of file",
+            )
 
     def _lines(self, lines: list[bytes]) -> None:
         for raw in lines:

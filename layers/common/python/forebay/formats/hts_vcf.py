@@ -1,12 +1,17 @@
 """VCF text, from its first line to its last."""
 
+from typing import Final
+
 from forebay.domain.findings import Finding, ReasonCode
 from forebay.formats.hts_lines import LineFeed
-from forebay.formats.hts_refusal import refused
+from forebay.formats.hts_refusal import RefusedError, refused, suspect
 from forebay.formats.hts_vcf_header import VcfHeader
 from forebay.formats.hts_vcf_records import VcfRecords, broken_record, shape_of
 
 __all__ = ["VcfText"]
+
+# All but the tab between columns; a carriage return before the line feed is taken off before.
+_CONTROLS: Final = bytes({*range(32), 127} - {9})
 
 
 class VcfText:
@@ -18,6 +23,7 @@ class VcfText:
         self._records: VcfRecords | None = None
         self._line = 0
         self._blank_line = 0
+        self._latin_line = 0
 
     @property
     def records(self) -> int:
@@ -28,7 +34,8 @@ class VcfText:
     def warnings(self) -> list[Finding]:
         """What was odd, once everything is read."""
         found = self._records.warnings.values() if self._records else ()
-        return [*self.header.warnings.values(), *found]
+        latin = [_not_utf8(self._latin_line)] if self._latin_line else []
+        return [*self.header.warnings.values(), *found, *latin]
 
     def feed(self, text: bytes) -> None:
         """Take the next piece of text."""
@@ -67,7 +74,19 @@ class VcfText:
                 continue
             if self._blank_line:
                 raise broken_record(self._blank_line, "there is a blank line between records.")
+            if len(line.translate(None, _CONTROLS)) != len(line):
+                raise self._control(line)
             self._records.take(self._decoded(line), shape_of(line), self._line)
+
+    def _control(self, line: bytes) -> RefusedError:
+        at = next(at for at, byte in enumerate(line) if byte in _CONTROLS)
+        return broken_record(
+            self._line,
+            f"column {line.count(b'\t', 0, at) + 1} has a control character; the file was damaged"
+            " or is not text.",
+            expected="printable characters and tabs",
+            found=f"byte {line[at]:#04x}",
+        )
 
     def _decoded(self, line: bytes) -> str:
         try:
@@ -75,4 +94,14 @@ class VcfText:
         except UnicodeDecodeError:
             if self.header.version >= (4, 3):
                 raise broken_record(self._line, "the line is not UTF-8.") from None
+            self._latin_line = self._latin_line or self._line
             return line.decode("latin-1")
+
+
+def _not_utf8(line: int) -> Finding:
+    return suspect(
+        ReasonCode.VCF_RECORD_SUSPECT,
+        "A record holds text that is not UTF-8.",
+        at=f"line {line}",
+        expected="ASCII or UTF-8",
+    )
