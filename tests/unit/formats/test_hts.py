@@ -6,6 +6,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -154,10 +155,20 @@ def cram(
     )
 
 
-def bcf() -> bytes:
-    header = VCF_HEADER.encode() + b"\0"
-    shared = struct.pack("<iiifII", 0, 9, 1, 1.0, 2 << 16, 2) + b"\x07\x17A\x17C\x00"
-    record = struct.pack("<II", len(shared), 0) + shared
+def bcf(  # noqa: PLR0913 - the parts of a record
+    *,
+    header_text: str = VCF_HEADER,
+    chrom: int = 0,
+    identifier: bytes = b"\x07",
+    filters: bytes = b"\x00",
+    info: bytes = b"",
+    formats: bytes = b"",
+) -> bytes:
+    header = header_text.encode() + b"\0"
+    counts = 2 << 16 | bool(info), 2 | bool(formats) << 24
+    shared = struct.pack("<iiifII", chrom, 9, 1, 1.0, *counts)
+    shared += identifier + b"\x17A\x17C" + filters + info
+    record = struct.pack("<II", len(shared), len(formats)) + shared + formats
     return bgzf(b"BCF\2\2" + struct.pack("<I", len(header)) + header + record * 3)
 
 
@@ -390,6 +401,49 @@ def test_missing_or_odd_end_markers_are_refused() -> None:
     assert code(BAM + bytes(8)) is ReasonCode.BGZF_EOF_MISSING
     assert code(FILES["cram"][: -len(CRAM_EOF)]) is ReasonCode.CRAM_EOF_MISSING
     assert code(FILES["cram"] + b"\0") is ReasonCode.CRAM_TRUNCATED
+
+
+# PASS is 0, then DP, GT and AD in the order of the header.
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"filters": b"\x11\x00"},
+        {"info": b"\x11\x01\x11\x07"},
+        {"info": b"\x12\x01\x00\x11\x07"},
+        {"formats": b"\x11\x02\x21\x02\x04\x02\x02"},
+        {"header_text": VCF_HEADER.replace("Depth\"", "Depth\",IDX=9"), "info": b"\x11\x09\x11\x07"},
+        {"header_text": VCF_HEADER.replace("ID=chr1", "ID=chr1,IDX=4"), "chrom": 4},
+    ],
+)
+def test_bcf_records_that_name_what_the_header_defines_are_valid(parts: dict[str, Any]) -> None:
+    assert inspect(bcf(**parts)).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"chrom": 1},
+        {"identifier": b"\x11\x01"},
+        {"filters": b"\x11\x04"},
+        {"filters": b"\x21\x00\x09"},
+        {"filters": b"\x17A"},
+        {"info": b"\x11\x04\x11\x07"},
+        {"info": b"\x11\x02\x11\x07"},
+        {"info": b"\x17A\x11\x07"},
+        {"info": b"\x00\x11\x07"},
+        {"formats": b"\x11\x01\x21\x02\x04\x02\x02"},
+        {"header_text": VCF_HEADER.replace("Depth\"", "Depth\",IDX=9"), "info": b"\x11\x01\x11\x07"},
+        {"header_text": VCF_HEADER.replace("ID=chr1", "ID=chr1,IDX=4")},
+    ],
+)
+def test_bcf_records_that_point_outside_of_the_header_are_refused(parts: dict[str, Any]) -> None:
+    assert code(bcf(**parts)) is ReasonCode.BCF_MALFORMED
+
+
+def test_bcf_whose_header_gives_a_number_twice_is_refused() -> None:
+    header = VCF_HEADER.replace('Depth"', 'Depth",IDX=1').replace('Genotype"', 'Genotype",IDX=1')
+    assert code(bcf(header_text=header)) is ReasonCode.VCF_HEADER_MALFORMED
+    assert code(header + VCF_RECORDS) is None
 
 
 def test_cram_slices_must_hold_the_records_of_their_container() -> None:
