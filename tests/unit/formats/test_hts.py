@@ -78,13 +78,14 @@ def bam_record(
     name: bytes = b"r1\0",
     cigar: Sequence[int] = (4 << 4,),
     bases: int = 4,
+    quality: bytes = b"\x28",
     tags: bytes = b"NMC\0RGZa\0XBBc\x02\0\0\0\x01\x02",
 ) -> bytes:
     body = struct.pack(
         "<iiBBHHHiiii", reference, position, len(name), 60, 0, len(cigar), 0, bases, -1, -1, 0
     )
     body += name + struct.pack(f"<{len(cigar)}I", *cigar)
-    body += b"\x12" * ((bases + 1) // 2) + b"\x28" * bases + tags
+    body += b"\x12" * ((bases + 1) // 2) + quality * bases + tags
     return struct.pack("<i", len(body)) + body
 
 
@@ -361,6 +362,14 @@ def test_a_sort_order_that_is_not_kept_is_a_warning() -> None:
         bam_record(cigar=(4 << 4 | 9,)),
         bam_record(bases=-1),
         bam_record(bases=5, cigar=())[:-30],
+        bam_record(quality=b"\x5e"),
+        bam_record(name=b"\0"),
+        bam_record(cigar=(1 << 4, 2 << 4 | 4, 1 << 4)),
+        bam_record(cigar=(1 << 4, 2 << 4 | 5, 3 << 4)),
+        bam_record(tags=b"NMC\0NMC\1"),
+        bam_record(tags=b"XZZa\tb\0"),
+        bam_record(tags=b"XZZa\nb\0NMC\0"),
+        bam_record(tags=b"XHHABC\0"),
         bam_record(tags=b"NMI\0"),
         bam_record(tags=b"NM?\0"),
         bam_record(tags=b"RGZa"),
@@ -374,6 +383,19 @@ def test_a_sort_order_that_is_not_kept_is_a_warning() -> None:
 def test_bam_records_that_do_not_add_up_are_refused(record: bytes) -> None:
     content = bam_content(bam_record(), record)
     assert code(bgzf(content)) in (ReasonCode.BAM_MALFORMED, ReasonCode.BAM_TRUNCATED)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        bam_record(quality=b"\xff", tags=b""),
+        bam_record(quality=b"\x5d", tags=b"XZZ\0XHH\0XIHAB\0"),
+        bam_record(cigar=(3 << 4 | 5, 1 << 4 | 4, 2 << 4, 1 << 4 | 4, 3 << 4 | 5)),
+        bam_record(bases=0, cigar=()),
+    ],
+)
+def test_bam_records_at_the_edge_of_the_rules_are_valid(record: bytes) -> None:
+    assert inspect(bgzf(bam_content(bam_record(), record, record))).verdict is Verdict.VALID
 
 
 @pytest.mark.parametrize(
