@@ -433,7 +433,7 @@ def test_missing_or_odd_end_markers_are_refused() -> None:
         {"info": b"\x11\x01\x11\x07"},
         {"info": b"\x12\x01\x00\x11\x07"},
         {"formats": b"\x11\x02\x21\x02\x04\x02\x02"},
-        {"header_text": VCF_HEADER.replace("Depth\"", "Depth\",IDX=9"), "info": b"\x11\x09\x11\x07"},
+        {"header_text": VCF_HEADER.replace('Depth"', 'Depth",IDX=9'), "info": b"\x11\x09\x11\x07"},
         {"header_text": VCF_HEADER.replace("ID=chr1", "ID=chr1,IDX=4"), "chrom": 4},
     ],
 )
@@ -454,7 +454,7 @@ def test_bcf_records_that_name_what_the_header_defines_are_valid(parts: dict[str
         {"info": b"\x17A\x11\x07"},
         {"info": b"\x00\x11\x07"},
         {"formats": b"\x11\x01\x21\x02\x04\x02\x02"},
-        {"header_text": VCF_HEADER.replace("Depth\"", "Depth\",IDX=9"), "info": b"\x11\x01\x11\x07"},
+        {"header_text": VCF_HEADER.replace('Depth"', 'Depth",IDX=9'), "info": b"\x11\x01\x11\x07"},
         {"header_text": VCF_HEADER.replace("ID=chr1", "ID=chr1,IDX=4")},
     ],
 )

@@ -37,7 +37,8 @@ _USES_QUERY: Final = np.array([1, 1, 0, 0, 1, 0, 0, 1, 1, *[0] * 7], dtype=np.in
 _IS_ALNUM: Final = np.array([chr(c).isalnum() and c < 128 for c in range(256)])
 _IS_ALPHA: Final = np.array([chr(c).isalpha() and c < 128 for c in range(256)])
 _IS_NAME: Final = np.array([33 <= c <= 126 and c != 64 for c in range(256)])
-_IS_NO_TEXT: Final = np.array([not 32 <= c <= 126 for c in range(256)], dtype=np.uint8)
+# A byte of text is from space to tilde; smaller ones wrap around when space is taken off.
+_SPACE, _TEXTS = np.uint8(32), 94
 _SOFT_CLIP, _HARD_CLIP = 4, 5
 _MAX_QUALITY: Final = 93
 _NO_QUALITIES: Final = 255
@@ -250,7 +251,8 @@ class BamRecords:
         if not len(owners):
             return
         starts, ends = starts[owners], ends[owners]
-        fits = _most(data, starts, ends) <= _MAX_QUALITY
+        high = np.flatnonzero(data > _MAX_QUALITY)
+        fits = np.searchsorted(high, starts) == np.searchsorted(high, ends)
         fits |= data[starts] == _NO_QUALITIES
         if not fits.all():
             record = self.records + int(owners[np.argmin(fits)]) + 1
@@ -260,7 +262,7 @@ class BamRecords:
         """Step through the optional fields of all records together, one field at a time."""
         owners = np.flatnonzero(at < ends)
         at, ends = at[owners], ends[owners]
-        zeros: Numbers | None = None
+        stops: Numbers | None = None
         seen: list[Numbers] = []
         while len(owners):
             self._tag_holds(at + 4 <= ends, owners)
@@ -270,11 +272,14 @@ class BamRecords:
             sizes = _VALUE_BYTES[kinds]
             texts = np.flatnonzero((kinds == ord("Z")) | (kinds == ord("H")))
             if len(texts):
-                zeros = np.flatnonzero(data == 0) if zeros is None else zeros
-                following = np.searchsorted(zeros, at[texts] + 3)
-                self._tag_holds(following < len(zeros), owners[texts])
-                sizes[texts] = zeros[following] - at[texts] - 2
-                self._check_texts(data, at[texts], zeros[following], owners[texts])
+                # The first byte that is no text must be the zero at the end.
+                stops = np.flatnonzero(data - _SPACE > _TEXTS) if stops is None else stops
+                following = np.searchsorted(stops, at[texts] + 3)
+                self._tag_holds(following < len(stops), owners[texts])
+                sizes[texts] = stops[following] - at[texts] - 2
+                self._tag_holds(data[stops[following]] == 0, owners[texts])
+                is_half = (kinds[texts] == ord("H")) & (sizes[texts] % 2 == 0)
+                self._tag_holds(~is_half, owners[texts])
             arrays = np.flatnonzero(kinds == ord("B"))
             if len(arrays):
                 sizes[arrays] = self._array_bytes(data, at[arrays], ends[arrays], owners[arrays])
@@ -290,16 +295,9 @@ class BamRecords:
         keys = np.sort(np.concatenate(seen))
         twins = keys[1:][keys[1:] == keys[:-1]]
         if len(twins):
-            raise _broken(self.records + int(twins[0] >> 16) + 1, "an optional field is given twice")
-
-    def _check_texts(self, data: Bytes, at: Numbers, ends: Numbers, owners: Numbers) -> None:
-        starts = at + 3
-        is_hex = data[at + 2] == ord("H")
-        self._tag_holds(~is_hex | ((ends - starts) % 2 == 0), owners)
-        filled = np.flatnonzero(starts < ends)
-        if len(filled):
-            starts, ends = starts[filled], ends[filled]
-            self._tag_holds(_most(_IS_NO_TEXT[data], starts, ends) == 0, owners[filled])
+            raise _broken(
+                self.records + int(twins[0] >> 16) + 1, "an optional field is given twice"
+            )
 
     def _array_bytes(self, data: Bytes, at: Numbers, ends: Numbers, owners: Numbers) -> Numbers:
         self._tag_holds(at + 8 <= ends, owners)
@@ -389,13 +387,6 @@ def _broken(record: int, rule: str) -> RefusedError:
         at=f"record {record}",
         found=rule,
     )
-
-
-def _most(data: Bytes, starts: Numbers, ends: Numbers) -> Bytes:
-    """Return the largest value in each span; spans hold something and follow each other."""
-    edges = np.column_stack((starts, ends)).ravel()
-    most: Bytes = np.maximum.reduceat(data, edges[:-1] if edges[-1] == len(data) else edges)[::2]
-    return most
 
 
 def _ranks(counts: Numbers) -> Numbers:
