@@ -110,7 +110,7 @@ def cram_block(method: int, kind: int, data: bytes, raw_bytes: int | None = None
     return summed(bytes([method, kind, 0]) + sizes + data)
 
 
-def cram_container(  # noqa: PLR0913 - the fields of the format
+def cram_container(
     blocks: bytes, *, records: int, count: int, landmarks: bytes, before: int = 0, start: int = 0
 ) -> bytes:
     fields = bytes([0, start, 0, records, before, 0, count])
@@ -156,7 +156,7 @@ def cram(
     )
 
 
-def bcf(  # noqa: PLR0913 - the parts of a record
+def bcf(
     *,
     header_text: str = VCF_HEADER,
     chrom: int = 0,
@@ -478,7 +478,8 @@ def test_cram_with_a_container_missing_doubled_or_swapped_is_refused(
 ) -> None:
     finding = inspect(cram(counters=counters)).findings[0]
     assert finding.code is ReasonCode.CRAM_MALFORMED
-    assert finding.expected and finding.found
+    assert finding.expected
+    assert finding.found
 
 
 def test_cram_containers_are_counted_from_0_or_1_and_again_in_joined_files() -> None:

@@ -135,23 +135,7 @@ class BcfRecords:
             raise self._broken("its position is not on a contig of the header")
         if samples != len(self.header.samples) and (samples or formats):
             raise self._broken("it has not as many samples as the header")
-        at = _SITE_BYTES
-        # ID, then the alleles, then FILTER; INFO are pairs of key and value.
-        for what in ("ID", *["allele"] * alleles):
-            if shared[at] & 15 not in _TEXT:
-                raise self._broken(f"its {what} is not text")
-            at = _after_value(shared, at)
-        start, at = at, _after_value(shared, at)
-        if shared[start] != _NO_VALUE:
-            for key in _integers(shared[start:at]):
-                if key not in self.header.keys.name_of:
-                    raise self._broken("FILTER is not in the header")
-        for _ in range(info):
-            start, at = at, _after_value(shared, at)
-            self._key(shared[start:at], self._infos, "INFO")
-            at = _after_value(shared, at)
-        if at != len(shared):
-            raise self._broken("its values do not fit into its size")
+        self._site(shared, alleles, info)
         at = 0
         for _ in range(formats):
             start, at = at, _after_value(individual, at)
@@ -159,6 +143,24 @@ class BcfRecords:
             at = _after_value(individual, at, times=samples)
         if at != len(individual):
             raise self._broken("the values of its samples do not fit into its size")
+
+    def _site(self, shared: bytes, alleles: int, info: int) -> None:
+        at = _SITE_BYTES
+        # ID, then the alleles, then FILTER; INFO are pairs of key and value.
+        for what in ("ID", *["allele"] * alleles):
+            if shared[at] & 15 not in _TEXT:
+                raise self._broken(f"its {what} is not text")
+            at = _after_value(shared, at)
+        start, at = at, _after_value(shared, at)
+        filters = _integers(shared[start:at]) if shared[start] != _NO_VALUE else ()
+        if not self.header.keys.name_of.keys() >= set(filters):
+            raise self._broken("FILTER is not in the header")
+        for _ in range(info):
+            start, at = at, _after_value(shared, at)
+            self._key(shared[start:at], self._infos, "INFO")
+            at = _after_value(shared, at)
+        if at != len(shared):
+            raise self._broken("its values do not fit into its size")
 
     def _key(self, value: bytes, known: frozenset[int], what: str) -> None:
         keys = (value[1],) if value[0] == _ONE_BYTE else _integers(value)

@@ -80,10 +80,10 @@ class VcfText:
 
     def _control(self, line: bytes) -> RefusedError:
         at = next(at for at, byte in enumerate(line) if byte in _CONTROLS)
+        column = line.count(b"\t", 0, at) + 1
         return broken_record(
             self._line,
-            f"column {line.count(b'\t', 0, at) + 1} has a control character; the file was damaged"
-            " or is not text.",
+            f"column {column} has a control character; the file was damaged or is not text.",
             expected="printable characters and tabs",
             found=f"byte {line[at]:#04x}",
         )
