@@ -37,6 +37,11 @@ _USES_QUERY: Final = np.array([1, 1, 0, 0, 1, 0, 0, 1, 1, *[0] * 7], dtype=np.in
 _IS_ALNUM: Final = np.array([chr(c).isalnum() and c < 128 for c in range(256)])
 _IS_ALPHA: Final = np.array([chr(c).isalpha() and c < 128 for c in range(256)])
 _IS_NAME: Final = np.array([33 <= c <= 126 and c != 64 for c in range(256)])
+# A byte of text is from space to tilde; smaller ones wrap around when space is taken off.
+_SPACE, _TEXTS = np.uint8(32), 94
+_SOFT_CLIP, _HARD_CLIP = 4, 5
+_MAX_QUALITY: Final = 93
+_NO_QUALITIES: Final = 255
 
 
 def _sizes(table: dict[str, int]) -> Numbers:
@@ -189,6 +194,7 @@ class BamRecords:
         self._require((words[:, 2] >= -1) & (words[:, 7] >= -1), "its position is negative")
         self._check_names(data, names, name_bytes)
         self._check_cigars(data, cigars, operations, bases)
+        self._check_qualities(data, tags - bases, tags)
         self._check_tags(data, tags, ends)
         self._check_order(words)
 
@@ -197,7 +203,7 @@ class BamRecords:
             raise _broken(self.records + int(np.argmin(holds)) + 1, rule)
 
     def _check_names(self, data: Bytes, names: Numbers, lengths: Numbers) -> None:
-        self._require(lengths > 0, "its name has no length")
+        self._require(lengths > 1, "its name is empty")
         self._require(data[names + lengths - 1] == 0, "its name does not end in a zero byte")
         inside = lengths - 1
         is_odd = ~_IS_NAME[data[_spans(names, inside)]]
@@ -218,27 +224,62 @@ class BamRecords:
         if is_odd.any():
             index = int(owner[np.argmax(is_odd)])
             raise _broken(self.records + index + 1, "its CIGAR has an unknown operation")
+        self._check_clips(values & 15, owner, operations)
         used = (values >> 4).astype(np.int64) * _USES_QUERY[values & 15]
         lengths = np.bincount(owner, weights=used, minlength=len(operations)).astype(np.int64)
         fits = (lengths == bases) | (operations == 0) | (bases == 0)
         self._require(fits, "its CIGAR and its bases differ in length")
 
+    def _check_clips(self, codes: NDArray[np.uint32], owner: Numbers, operations: Numbers) -> None:
+        """Hard clips stand only at the ends, soft clips only between them and the rest."""
+        clips = np.flatnonzero((codes == _SOFT_CLIP) | (codes == _HARD_CLIP))
+        if not len(clips):
+            return
+        last = np.cumsum(operations) - 1
+        of = owner[clips]
+        is_end = (clips == last[of]) | (clips == last[of] - operations[of] + 1)
+        # What follows or precedes is of the same record unless the clip is at an end itself.
+        before, after = codes[clips - 1], codes[np.minimum(clips + 1, len(codes) - 1)]
+        is_beside = (before == _HARD_CLIP) | (after == _HARD_CLIP)
+        fits = is_end | ((codes[clips] == _SOFT_CLIP) & is_beside)
+        if not fits.all():
+            record = self.records + int(of[np.argmin(fits)]) + 1
+            raise _broken(record, "its CIGAR has a clip inside the read")
+
+    def _check_qualities(self, data: Bytes, starts: Numbers, ends: Numbers) -> None:
+        owners = np.flatnonzero(starts < ends)
+        if not len(owners):
+            return
+        starts, ends = starts[owners], ends[owners]
+        high = np.flatnonzero(data > _MAX_QUALITY)
+        fits = np.searchsorted(high, starts) == np.searchsorted(high, ends)
+        fits |= data[starts] == _NO_QUALITIES
+        if not fits.all():
+            record = self.records + int(owners[np.argmin(fits)]) + 1
+            raise _broken(record, f"it has a quality above {_MAX_QUALITY}")
+
     def _check_tags(self, data: Bytes, at: Numbers, ends: Numbers) -> None:
         """Step through the optional fields of all records together, one field at a time."""
         owners = np.flatnonzero(at < ends)
         at, ends = at[owners], ends[owners]
-        zeros: Numbers | None = None
+        stops: Numbers | None = None
+        seen: list[Numbers] = []
         while len(owners):
             self._tag_holds(at + 4 <= ends, owners)
             kinds = data[at + 2]
             self._tag_holds(_IS_ALPHA[data[at]] & _IS_ALNUM[data[at + 1]], owners)
+            seen.append(owners << 16 | data[at].astype(np.int64) << 8 | data[at + 1])
             sizes = _VALUE_BYTES[kinds]
             texts = np.flatnonzero((kinds == ord("Z")) | (kinds == ord("H")))
             if len(texts):
-                zeros = np.flatnonzero(data == 0) if zeros is None else zeros
-                following = np.searchsorted(zeros, at[texts] + 3)
-                self._tag_holds(following < len(zeros), owners[texts])
-                sizes[texts] = zeros[following] - at[texts] - 2
+                # The first byte that is no text must be the zero at the end.
+                stops = np.flatnonzero(data - _SPACE > _TEXTS) if stops is None else stops
+                following = np.searchsorted(stops, at[texts] + 3)
+                self._tag_holds(following < len(stops), owners[texts])
+                sizes[texts] = stops[following] - at[texts] - 2
+                self._tag_holds(data[stops[following]] == 0, owners[texts])
+                is_half = (kinds[texts] == ord("H")) & (sizes[texts] % 2 == 0)
+                self._tag_holds(~is_half, owners[texts])
             arrays = np.flatnonzero(kinds == ord("B"))
             if len(arrays):
                 sizes[arrays] = self._array_bytes(data, at[arrays], ends[arrays], owners[arrays])
@@ -246,6 +287,17 @@ class BamRecords:
             at = at + 3 + sizes
             unfinished = at < ends
             owners, at, ends = owners[unfinished], at[unfinished], ends[unfinished]
+        self._check_twins(seen)
+
+    def _check_twins(self, seen: list[Numbers]) -> None:
+        if len(seen) < 2:
+            return
+        keys = np.sort(np.concatenate(seen))
+        twins = keys[1:][keys[1:] == keys[:-1]]
+        if len(twins):
+            raise _broken(
+                self.records + int(twins[0] >> 16) + 1, "an optional field is given twice"
+            )
 
     def _array_bytes(self, data: Bytes, at: Numbers, ends: Numbers, owners: Numbers) -> Numbers:
         self._tag_holds(at + 8 <= ends, owners)

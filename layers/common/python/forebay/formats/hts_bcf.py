@@ -19,6 +19,11 @@ _LENGTHS: Final = struct.Struct("<II")
 _SITE_BYTES: Final = 24
 _ELEMENT_BYTES: Final = {0: 0, 1: 1, 2: 2, 3: 4, 5: 4, 7: 1}
 _LONG: Final = 15
+# Missing values may have no type.
+_TEXT: Final = (0, 7)
+_NO_VALUE: Final = 0
+_ONE_BYTE: Final = 0x11
+_INTEGERS: Final = {1: "b", 2: "h", 3: "i"}
 
 
 class BcfRecords:
@@ -32,7 +37,8 @@ class BcfRecords:
         self._part_bytes = 0
         self._due_bytes = _HEADER_BYTES
         self._in_header = True
-        self._contigs = 0
+        self._infos: frozenset[int] = frozenset()
+        self._formats: frozenset[int] = frozenset()
 
     @property
     def warnings(self) -> list[Finding]:
@@ -94,7 +100,11 @@ class BcfRecords:
         for line in text.removesuffix(b"\n").split(b"\n"):
             self.header.add(line)
         self.header.finish()
-        self._contigs = self.header.contig_ids
+        if self.header.conflicts:
+            raise self.header.conflicts
+        names = self.header.keys.name_of.items()
+        self._infos = frozenset(index for index, name in names if name in self.header.info)
+        self._formats = frozenset(index for index, name in names if name in self.header.format)
         self._in_header = False
         self._due_bytes = _BATCH_BYTES
         return end
@@ -121,21 +131,41 @@ class BcfRecords:
         chrom, position, _, _, allele_info, format_sample = struct.unpack_from("<iiiIII", shared)
         samples, formats = format_sample & 0xFFFFFF, format_sample >> 24
         alleles, info = allele_info >> 16, allele_info & 0xFFFF
-        if not 0 <= chrom < self._contigs or position < -1:
+        if chrom not in self.header.contig_index.name_of or position < -1:
             raise self._broken("its position is not on a contig of the header")
         if samples != len(self.header.samples) and (samples or formats):
             raise self._broken("it has not as many samples as the header")
+        self._site(shared, alleles, info)
+        at = 0
+        for _ in range(formats):
+            start, at = at, _after_value(individual, at)
+            self._key(individual[start:at], self._formats, "FORMAT")
+            at = _after_value(individual, at, times=samples)
+        if at != len(individual):
+            raise self._broken("the values of its samples do not fit into its size")
+
+    def _site(self, shared: bytes, alleles: int, info: int) -> None:
         at = _SITE_BYTES
         # ID, then the alleles, then FILTER; INFO are pairs of key and value.
-        for _ in range(1 + alleles + 1 + 2 * info):
+        for what in ("ID", *["allele"] * alleles):
+            if shared[at] & 15 not in _TEXT:
+                raise self._broken(f"its {what} is not text")
+            at = _after_value(shared, at)
+        start, at = at, _after_value(shared, at)
+        filters = _integers(shared[start:at]) if shared[start] != _NO_VALUE else ()
+        if not self.header.keys.name_of.keys() >= set(filters):
+            raise self._broken("FILTER is not in the header")
+        for _ in range(info):
+            start, at = at, _after_value(shared, at)
+            self._key(shared[start:at], self._infos, "INFO")
             at = _after_value(shared, at)
         if at != len(shared):
             raise self._broken("its values do not fit into its size")
-        at = 0
-        for _ in range(formats):
-            at = _after_value(individual, _after_value(individual, at), times=samples)
-        if at != len(individual):
-            raise self._broken("the values of its samples do not fit into its size")
+
+    def _key(self, value: bytes, known: frozenset[int], what: str) -> None:
+        keys = (value[1],) if value[0] == _ONE_BYTE else _integers(value)
+        if len(keys) != 1 or keys[0] not in known:
+            raise self._broken(f"a key of {what} is not in the header")
 
     def _broken(self, rule: str) -> RefusedError:
         return refused(
@@ -144,6 +174,15 @@ class BcfRecords:
             at=f"record {self.records + 1}",
             found=rule,
         )
+
+
+def _integers(value: bytes) -> tuple[int, ...]:
+    """Return the integers of a typed value; KeyError when it has none."""
+    width, kind = _ELEMENT_BYTES[value[0] & 15], _INTEGERS[value[0] & 15]
+    count = value[0] >> 4
+    if count == _LONG:
+        count = (len(value) - 2 - _ELEMENT_BYTES[value[1] & 15]) // width
+    return struct.unpack(f"<{count}{kind}", value[len(value) - count * width :])
 
 
 def _after_value(data: bytes, at: int, *, times: int = 1) -> int:

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from forebay.domain.alignments import Reference
 from forebay.domain.findings import Finding, ReasonCode, Verdict
-from forebay.formats.hts_refusal import MAX_HEADER_BYTES, RefusedError, refused
+from forebay.formats.hts_refusal import MAX_HEADER_BYTES, RefusedError, refused, suspect
+from forebay.formats.hts_sam import Sorting
 from forebay.formats.hts_sam_header import SamHeader
 
 __all__ = ["CRAM_MAGIC", "CramContainers"]
@@ -43,6 +44,7 @@ class _Container(NamedTuple):
     start: int
     span: int
     records: int
+    records_before: int
     blocks: int
     landmarks: tuple[int, ...]
 
@@ -75,6 +77,9 @@ class CramContainers:
         self.records = 0
         self.containers = 0
         self.eof = False
+        self._restarted: Finding | None = None
+        self._records_in_part = 0
+        self._sorting: Sorting | None = None
         self._major = 3
         self._methods = 0
         self._held = bytearray()
@@ -92,7 +97,9 @@ class CramContainers:
     @property
     def warnings(self) -> list[Finding]:
         """What was odd, once everything is read."""
-        return list(self.header.warnings.values())
+        sorting = self._sorting.warning if self._sorting else None
+        found = (each for each in (self._restarted, sorting) if each is not None)
+        return [*self.header.warnings.values(), *found]
 
     def feed(self, data: bytes) -> None:
         """Take the next stored bytes."""
@@ -166,9 +173,38 @@ class CramContainers:
         if not self.containers:
             yield from self._header_container(container, began)
         else:
+            if container.records:
+                self._in_sequence(container, began)
             yield from self._data_container(container, began)
         self.containers += 1
         self.records += container.records
+
+    def _in_sequence(self, container: _Container, began: int) -> None:
+        """Check that no container before this one is missing, doubled or out of place."""
+        counter = container.records_before
+        if not self.records:
+            # The specification said until 2025 that counting starts at 1.
+            self._records_in_part = int(counter == 1)
+        if counter == 0 and self._records_in_part:
+            # `samtools cat` keeps the counters of each file it joins.
+            self._restarted = self._restarted or _restarted(began, self._records_in_part)
+            self._records_in_part = 0
+        if counter != self._records_in_part:
+            raise refused(
+                ReasonCode.CRAM_MALFORMED,
+                f"The container at byte {began} does not continue the count of records: a"
+                " container is missing, doubled or out of place. Upload the complete file again.",
+                at=f"byte {began}",
+                expected=f"record {self._records_in_part}",
+                found=f"record {counter}",
+            )
+        self._records_in_part += container.records
+        if self._sorting is None:
+            self._sorting = Sorting(self.header.sort_order)
+        if container.reference != _MULTIPLE_REFERENCES:
+            self._sorting.check(
+                container.reference, container.start, f"the container at byte {began}"
+            )
 
     def _container_header(self, began: int) -> Generator[int, bytes, _Container]:
         length = int.from_bytes((yield 4), "little", signed=True)
@@ -190,16 +226,11 @@ class CramContainers:
             landmarks.append(landmark)
         if self._major > 2:
             yield from self._checksum(began, "container header")
-        container = _Container(length, reference, start, span, records, blocks, tuple(landmarks))
+        container = _Container(
+            length, reference, start, span, records, before, blocks, tuple(landmarks)
+        )
         if container.records < 0 or (container.reference >= len(self.references) > 0):
             raise self._broken(began, "its header names a reference or a count that cannot be")
-        if self.containers and not container.is_end and before != self.records:
-            raise self._broken(
-                began,
-                "it does not go on where the one before it ended; one is missing, doubled or moved",
-                expected=f"record {self.records}",
-                found=f"record {before}",
-            )
         return container
 
     def _header_container(self, container: _Container, began: int) -> _Wanted:
@@ -351,16 +382,24 @@ class CramContainers:
         rest = (yield extra) if extra else b""
         return _ltf8_value(first, rest)
 
-    def _broken(
-        self, began: int, rule: str, *, expected: str = "", found: str = ""
-    ) -> RefusedError:
+    def _broken(self, began: int, rule: str) -> RefusedError:
         return refused(
             ReasonCode.CRAM_MALFORMED,
             f"The container at byte {began} is damaged: {rule}.",
             at=f"byte {began}",
-            expected=expected,
-            found=found or rule,
+            found=rule,
         )
+
+
+def _restarted(began: int, expected: int) -> Finding:
+    return suspect(
+        ReasonCode.CRAM_MALFORMED,
+        "The count of records starts again at 0 inside the CRAM file: files were joined with"
+        " samtools cat, or a container is doubled. Check that the number of records is right.",
+        at=f"byte {began}",
+        expected=f"record {expected}",
+        found="record 0",
+    )
 
 
 class _Unpacking:

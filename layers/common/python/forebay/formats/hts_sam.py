@@ -105,10 +105,10 @@ class SamText:
         """Take the end of the text."""
         rest = self._feed.finish()
         if rest:
-            self._lines([rest])
+            self._line += 1
             raise self._broken(
-                "it is the last one, and no line feed ends it: the file was cut off, or written by"
-                " hand.",
+                "the last one has no line feed at its end: the file was cut off, or written by"
+                " hand. Upload the complete file again.",
                 expected="a line feed at the end of the file",
                 found="end of file",
             )

@@ -1,19 +1,17 @@
 """VCF text, from its first line to its last."""
 
-import re
 from typing import Final
 
 from forebay.domain.findings import Finding, ReasonCode
 from forebay.formats.hts_lines import LineFeed
-from forebay.formats.hts_refusal import refused
+from forebay.formats.hts_refusal import RefusedError, refused, suspect
 from forebay.formats.hts_vcf_header import VcfHeader
 from forebay.formats.hts_vcf_records import VcfRecords, broken_record, shape_of
 
 __all__ = ["VcfText"]
 
-# Tab and line feed part fields and lines; a carriage return may stand before a line feed.
-_CONTROLS: Final = bytes({*range(32), 127} - {*b"\t\n\r"})
-_CONTROL: Final = re.compile(rb"[" + re.escape(_CONTROLS) + rb"]")
+# All but the tab between columns; a carriage return before the line feed is taken off before.
+_CONTROLS: Final = bytes({*range(32), 127} - {9})
 
 
 class VcfText:
@@ -25,7 +23,7 @@ class VcfText:
         self._records: VcfRecords | None = None
         self._line = 0
         self._blank_line = 0
-        self._has_controls = False
+        self._latin_line = 0
 
     @property
     def records(self) -> int:
@@ -36,12 +34,11 @@ class VcfText:
     def warnings(self) -> list[Finding]:
         """What was odd, once everything is read."""
         found = self._records.warnings.values() if self._records else ()
-        return [*self.header.warnings.values(), *found]
+        latin = [_not_utf8(self._latin_line)] if self._latin_line else []
+        return [*self.header.warnings.values(), *found, *latin]
 
     def feed(self, text: bytes) -> None:
         """Take the next piece of text."""
-        # Looked for in whole pieces, which costs next to nothing; in lines only to tell where.
-        self._has_controls = self._has_controls or len(text.translate(None, _CONTROLS)) < len(text)
         self._feed.feed(text)
 
     def finish(self) -> None:
@@ -66,12 +63,6 @@ class VcfText:
     def _lines(self, lines: list[bytes]) -> None:
         for raw in lines:
             self._line += 1
-            if self._has_controls and (found := _CONTROL.search(raw)):
-                raise broken_record(
-                    self._line,
-                    "it has a control character that no text has: the file was damaged.",
-                    found=f"byte {found[0][0]:#04x}",
-                )
             if self._records is None:
                 self.header.add(raw)
                 if self.header.is_complete:
@@ -83,7 +74,19 @@ class VcfText:
                 continue
             if self._blank_line:
                 raise broken_record(self._blank_line, "there is a blank line between records.")
+            if len(line.translate(None, _CONTROLS)) != len(line):
+                raise self._control(line)
             self._records.take(self._decoded(line), shape_of(line), self._line)
+
+    def _control(self, line: bytes) -> RefusedError:
+        at = next(at for at, byte in enumerate(line) if byte in _CONTROLS)
+        column = line.count(b"\t", 0, at) + 1
+        return broken_record(
+            self._line,
+            f"column {column} has a control character; the file was damaged or is not text.",
+            expected="printable characters and tabs",
+            found=f"byte {line[at]:#04x}",
+        )
 
     def _decoded(self, line: bytes) -> str:
         try:
@@ -91,4 +94,14 @@ class VcfText:
         except UnicodeDecodeError:
             if self.header.version >= (4, 3):
                 raise broken_record(self._line, "the line is not UTF-8.") from None
+            self._latin_line = self._latin_line or self._line
             return line.decode("latin-1")
+
+
+def _not_utf8(line: int) -> Finding:
+    return suspect(
+        ReasonCode.VCF_RECORD_SUSPECT,
+        "A record holds text that is not UTF-8.",
+        at=f"line {line}",
+        expected="ASCII or UTF-8",
+    )

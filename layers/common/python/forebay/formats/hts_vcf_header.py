@@ -24,7 +24,7 @@ from forebay.formats.hts_vcf_reserved import (
     reserved_info,
 )
 
-__all__ = ["VcfHeader", "is_symbol"]
+__all__ = ["Dictionary", "VcfHeader", "is_symbol"]
 
 _FORMAT_LINE: Final = re.compile(r"##fileformat=VCFv(4)\.([0-5])")
 _OLD_FORMAT: Final = re.compile(r"##(?:file)?format=(?:VCF(?:v[0-9.]+)|VCRv[0-9.]+)")
@@ -57,6 +57,28 @@ _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _Items = dict[str, str]
 
 
+class Dictionary:
+    """The numbers by which BCF records name keys or contigs: given by IDX, or by order (§6.2.1)."""
+
+    def __init__(self, *names: str) -> None:
+        self.name_of = dict(enumerate(names))
+        self._index_of = {name: index for index, name in self.name_of.items()}
+        self._next = len(names)
+
+    def add(self, name: str, index: int | None) -> bool:
+        """Take the next definition; return whether its number contradicts an earlier one."""
+        if name in self._index_of:
+            return index not in (None, self._index_of[name])
+        if index is None:
+            index = self._next
+        if index in self.name_of:
+            return True
+        self.name_of[index] = name
+        self._index_of[name] = index
+        self._next = max(self._next, index + 1)
+        return False
+
+
 class _Meta(NamedTuple):
     items: _Items
     quoted: frozenset[str]
@@ -72,11 +94,14 @@ class VcfHeader:
         self.info: dict[str, Definition] = {}
         self.format: dict[str, Definition] = {}
         self.contigs: dict[str, Reference] = {}
-        self.contig_ids = 0
+        self.contig_index = Dictionary()
+        self.keys = Dictionary("PASS")
         self.samples: tuple[str, ...] = ()
         self.columns = 0
         self.warnings: dict[str, Finding] = {}
         self.lines = 0
+        self.conflicts: RefusedError | None = None
+        """Why records of BCF could mean two things; text has names and does not mind."""
         self._bytes = 0
         self._reserved_info: dict[str, Definition] = {}
         self._reserved_format: dict[str, Definition] = {}
@@ -259,6 +284,7 @@ class VcfHeader:
                     expected=f"Number={rule.number}, Type={rule.type}",
                     found=f"Number={definition.number}, Type={definition.type}",
                 )
+        self._index(meta, self.keys)
         if known.setdefault(key, definition) != definition:
             self.warn("A key is defined twice, in different ways; the first definition counts.")
 
@@ -267,6 +293,7 @@ class VcfHeader:
         name = meta.items["ID"]
         if name == "0" or re.fullmatch(r"[^\s;]+", name) is None:
             raise self._broken("the ID is not one a filter may have.")
+        self._index(meta, self.keys)
 
     def _alt(self, meta: _Meta) -> None:
         self._require(meta, "ID", "Description")
@@ -290,9 +317,17 @@ class VcfHeader:
             length = "0"
         if name not in self.contigs:
             self.contigs[name] = Reference(name, int(length), meta.items.get("md5", ""))
-            index = meta.items.get("IDX", "")
-            after = int(index) + 1 if _COUNT.fullmatch(index) else 0
-            self.contig_ids = max(self.contig_ids, len(self.contigs), after)
+        self._index(meta, self.contig_index)
+
+    def _index(self, meta: _Meta, dictionary: Dictionary) -> None:
+        text = meta.items.get("IDX", "")
+        index = int(text) if _COUNT.fullmatch(text) else None
+        if dictionary.add(meta.items["ID"], index):
+            self.conflicts = self.conflicts or self._broken(
+                "the number of the definition (IDX) contradicts an earlier one.",
+                expected="each IDX once, the same for each ID",
+                found=f"IDX={text}",
+            )
 
     def _sample(self, meta: _Meta) -> None:
         name = self._id(meta)
