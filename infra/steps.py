@@ -238,6 +238,8 @@ STEPS: Final[dict[Step, StepSpec]] = {
         ),
         # A log of S3 is minutes of requests to a bucket; each object in it costs two reads of 5 ms.
         StepSpec(Step.LEARN_ACCESS, Size(512, 300, 30), Queue(1, 5, 3600)),
+        StepSpec(Step.REQUEST_EXCEPTION, Size(512, 30, 15), Invoked(2)),
+        StepSpec(Step.DECIDE_EXCEPTION, Size(512, 30, 15), Invoked(2)),
         StepSpec(Step.DISPOSE_OBJECTS, Size(1024, 900, 60), Invoked(2), _POLICY, named_role=True),
     )
 }

@@ -205,6 +205,10 @@ class Account:
     @cached_property
     def sts(self) -> "STSClient":
         """STS."""
+        return self.new_sts()
+
+    def new_sts(self) -> "STSClient":
+        """Return a client of STS of one's own, for a request that is like no other."""
         return self._session.client("sts", **self._settings)
 
 

@@ -1,7 +1,6 @@
-"""Exceptions of a deployment: the services over its clients, and how people name a scope."""
+"""Exceptions of a deployment: what stands, what people order, and how they name a scope."""
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,20 +9,16 @@ from typing import Any, Final
 
 import click
 
+from forebay.adapters.callers import prove
 from forebay.adapters.dead_letters import LambdaFunctions
-from forebay.adapters.exceptions import DynamoExceptions, S3ExceptionHistory
+from forebay.adapters.exception_orders import answer_of, decision_text, order_event, wish_text
+from forebay.adapters.exceptions import DynamoExceptions
+from forebay.domain.orders import Order, Proof
 from forebay.domain.policy.exceptions import PolicyException, Scope, ScopeKind, Status
 from forebay.events import utc_text
-from forebay.names import Step, Zone
-from forebay.services.decide_exception import (
-    Answer,
-    ApproveException,
-    Changed,
-    EndException,
-    ExceptionBook,
-    RefuseException,
-    RequestException,
-)
+from forebay.names import Step
+from forebay.services.decide_exception import Answer, Changed, Wish
+from forebay.services.exception_orders import Decision
 from forebay_cli import stack_outputs
 from forebay_cli.clock import Clock
 from forebay_cli.commands.show import is_object_id
@@ -59,7 +54,7 @@ class Reached:
 
 @dataclass(frozen=True)
 class ExceptionOffice:
-    """The services that work on a deployment's exceptions; each is made when first needed."""
+    """What stands of a deployment's exceptions, and the steps that change them, by order."""
 
     deployment: Deployment
 
@@ -68,13 +63,6 @@ class ExceptionOffice:
         """The exceptions as they stand."""
         table = self.deployment.output(stack_outputs.TABLE)
         return DynamoExceptions(self.deployment.account.dynamodb, table)
-
-    @cached_property
-    def book(self) -> ExceptionBook:
-        """Where changes are told and written."""
-        ledger = self.deployment.bucket(Zone.LEDGER)
-        history = S3ExceptionHistory(self.deployment.account.s3, ledger)
-        return ExceptionBook(self.exceptions, history)
 
     @cached_property
     def functions(self) -> LambdaFunctions:
@@ -88,34 +76,35 @@ class ExceptionOffice:
         return self.deployment.account.clock
 
     @property
-    def caller(self) -> str:
-        """The AWS identity that asks or decides."""
-        return self.deployment.account.caller
-
-    @property
     def token(self) -> Callable[[str, str], str]:
         """What turns a patient's ID into the catalog's search token."""
         return tokens_of(self.deployment)
 
-    @property
-    def request(self) -> RequestException:
-        """Ask."""
-        return RequestException(self.book, self.clock, os.urandom)
+    def request(self, wish: Wish) -> Answer:
+        """Ask for an exception, as whoever calls this."""
+        return self.order(Step.REQUEST_EXCEPTION, wish_text(wish))
 
-    @property
-    def approve(self) -> ApproveException:
-        """Let it count."""
-        return ApproveException(self.book, self.clock)
+    def decide(self, decision: Decision) -> Answer:
+        """Approve, refuse or end an exception, as whoever calls this."""
+        return self.order(Step.DECIDE_EXCEPTION, decision_text(decision))
 
-    @property
-    def refuse(self) -> RefuseException:
-        """Say no."""
-        return RefuseException(self.book, self.clock)
+    def order(self, step: Step, text: str) -> Answer:
+        """Have a step do what an order says, signed by whoever calls this.
 
-    @property
-    def end(self) -> EndException:
-        """Let it count no more."""
-        return EndException(self.book, self.clock)
+        Raises:
+            CommandError: the step failed; nothing was changed, or it is done when tried again.
+        """
+        order = Order(text, self.functions.names[step])
+        answer = self.functions.invoke(step, json.dumps(order_event(order, self.prove(order))))
+        if answer is None:
+            raise CommandError(
+                f"{step} failed.", f"See why: forebay logs {step}. It is safe to try again."
+            )
+        return answer_of(answer)
+
+    def prove(self, order: Order) -> Proof:
+        """Return what proves that an order is of whoever calls this."""
+        return prove(self.deployment.account.new_sts(), order)
 
     def get(self, exception_id: str) -> PolicyException:
         """Return one exception; raises CommandError when there is none."""

@@ -1,5 +1,7 @@
 """A DynamoDB table with string keys, and exact grants."""
 
+from collections.abc import Iterable
+
 from aws_cdk import RemovalPolicy, aws_dynamodb, aws_iam, aws_kms
 from constructs import Construct
 
@@ -71,6 +73,17 @@ class CatalogTable(Construct):
             aws_iam.PolicyStatement(
                 actions=[f"dynamodb:{operation}" for operation in operations],
                 resources=[self.table.table_arn],
+            )
+        )
+        self.allow_key(role)
+
+    def allow_items(self, role: Grantee, *operations: str, leading: Iterable[str]) -> None:
+        """Let a role do exactly these operations on items whose partition keys begin so."""
+        role.grant_principal.add_to_principal_policy(
+            aws_iam.PolicyStatement(
+                actions=[f"dynamodb:{operation}" for operation in operations],
+                resources=[self.table.table_arn],
+                conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(leading)}},
             )
         )
         self.allow_key(role)

@@ -17,6 +17,9 @@ _READ = ("s3:GetObject", "s3:GetObjectVersion")
 _LOOK_AT = (*_READ, "s3:GetObjectLegalHold", "s3:GetObjectRetention")
 _READ_TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")
 _REPAIR = ("s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectVersionTagging")
+_RECORDS = ("OBJ#*", "PRUN#*")
+_LETTERS = ("DEAD#*", "DEADLETTERS")
+"""Partitions of the catalog that somebody may write: never those of exceptions and dispositions."""
 _STORED = (*LANDING_ZONES, *FOLDERS, Zone.QUARANTINE)
 
 
@@ -32,7 +35,7 @@ class JobPolicies(Construct):
     | `repair` | `reconcile`, with `--apply` |
     | `rebuild` | `rebuild`, of a catalog that was lost |
     | `receipts` | `receipt get` |
-    | `request` | `exceptions request`; nothing it writes has an effect |
+    | `request` | `exceptions request`; nothing of it has an effect |
     | `approve` | `exceptions approve`, `refuse`, `end` |
     | `dispose-request` | `dispose preview`, `request`, `execute` of what another approved |
     | `dispose-approve` | `dispose approve`, `refuse`, `execute` |
@@ -98,11 +101,11 @@ class JobPolicies(Construct):
 
     def _decide(self) -> None:
         policy = self._policy("decide", "decide about conflicts and release what is quarantined")
-        self._base.catalog.allow(policy, "GetItem", "UpdateItem")
+        self._base.catalog.allow_items(policy, "UpdateItem", leading=_RECORDS)
 
     def _replay(self) -> None:
         policy = self._policy("replay", "look into dead letters, replay and resolve them")
-        self._base.catalog.allow(policy, "GetItem", "PutItem", "UpdateItem")
+        self._base.catalog.allow_items(policy, "PutItem", "UpdateItem", leading=_LETTERS)
         ledger = self._base.zones[Zone.LEDGER]
         ledger.allow(policy, *_READ, under="dead-letters/*")
         ledger.allow(policy, "s3:PutObject", under="replays/*")
@@ -136,7 +139,7 @@ class JobPolicies(Construct):
                 "s3:PutObjectRetention",
                 keys=f"{archive_arn(self._settings)}/*",
             )
-        self._base.catalog.allow(policy, "UpdateItem")
+        self._base.catalog.allow_items(policy, "UpdateItem", leading=_RECORDS)
         self._base.zones[Zone.LEDGER].allow(policy, "s3:PutObject", under="reconciliation/*")
         self._send(policy, Step.REGISTER_OBJECT, Step.PLACE_OBJECT, Step.SUBMIT_PIPELINE)
 
@@ -171,11 +174,7 @@ class JobPolicies(Construct):
 
     def _request(self) -> None:
         policy = self._policy("request", "ask for exceptions from policy")
-        self._allow_items(policy, "PutItem", leading=("EXC#*",))
-        # The first version is what is asked for; the others, and so every decision, are not theirs.
-        self._base.zones[Zone.LEDGER].allow(
-            policy, "s3:PutObject", under="exceptions/*/0000000001.json"
-        )
+        self._invoke(policy, Step.REQUEST_EXCEPTION)
         policy.add_statements(
             aws_iam.PolicyStatement(
                 actions=["kms:GenerateMac"], resources=[self._base.subject_key.key_arn]
@@ -184,10 +183,7 @@ class JobPolicies(Construct):
 
     def _approve(self) -> None:
         policy = self._policy("approve", "approve, refuse and end exceptions from policy")
-        # What a transaction does, each of its items has to be allowed.
-        self._allow_items(policy, "PutItem", "UpdateItem", leading=("EXC#*", "SCOPE#*"))
-        self._base.zones[Zone.LEDGER].allow(policy, "s3:PutObject", *_READ, under="exceptions/*")
-        self._invoke(policy, Step.EVALUATE_POLICY)
+        self._invoke(policy, Step.DECIDE_EXCEPTION, Step.EVALUATE_POLICY)
 
     def _apply(self) -> None:
         policy = self._policy("apply", "carry out what a deployed policy changes")
@@ -201,21 +197,7 @@ class JobPolicies(Construct):
         for zone, folders in FOLDERS.items():
             for folder in folders:
                 self._base.zones[zone].allow(policy, *_READ, under=f"{folder}/*")
-        self._allow_items(policy, "UpdateItem", leading=("ACCESS#*",))
-
-    def _allow_items(
-        self, policy: aws_iam.ManagedPolicy, *operations: str, leading: tuple[str, ...]
-    ) -> None:
-        """Let a policy write items of the catalog whose partition keys begin so, and no others."""
-        table = self._base.catalog
-        policy.add_statements(
-            aws_iam.PolicyStatement(
-                actions=[f"dynamodb:{operation}" for operation in operations],
-                resources=[table.table.table_arn],
-                conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(leading)}},
-            )
-        )
-        table.allow_key(policy)
+        self._base.catalog.allow_items(policy, "UpdateItem", leading=("ACCESS#*",))
 
     def _dispose_request(self) -> None:
         policy = self._policy("dispose-request", "see what would be deleted, and ask for it")
@@ -231,7 +213,7 @@ class JobPolicies(Construct):
                     actions=["s3:ListBucket", "s3:ListBucketVersions"], resources=[archive]
                 )
             )
-        self._allow_items(policy, "PutItem", leading=("DISP#*",))
+        self._base.catalog.allow_items(policy, "PutItem", leading=("DISP#*",))
         self._base.zones[Zone.LEDGER].allow(
             policy, *_READ, "s3:PutObject", under="dispositions/*/request.json"
         )
@@ -244,7 +226,7 @@ class JobPolicies(Construct):
 
     def _dispose_approve(self) -> None:
         policy = self._policy("dispose-approve", "approve, refuse and carry out dispositions")
-        self._allow_items(policy, "PutItem", leading=("DISPOK#*",))
+        self._base.catalog.allow_items(policy, "PutItem", leading=("DISPOK#*",))
         self._execute(policy)
 
     def _execute(self, policy: aws_iam.ManagedPolicy) -> None:
@@ -257,11 +239,11 @@ class JobPolicies(Construct):
         )
         self._base.zones[Zone.LEDGER].allow(policy, *_READ, under="dispositions/*")
 
-    def _invoke(self, policy: aws_iam.ManagedPolicy, step: Step) -> None:
+    def _invoke(self, policy: aws_iam.ManagedPolicy, *steps: Step) -> None:
         policy.add_statements(
             aws_iam.PolicyStatement(
                 actions=["lambda:InvokeFunction"],
-                resources=[function_arn(self._settings, step)],
+                resources=[function_arn(self._settings, step) for step in steps],
             )
         )
 

@@ -21,7 +21,7 @@ from constructs import Construct
 from forebay.names import Step
 from infra import outputs
 from infra.settings import Settings
-from infra.steps import STEPS, physical_name
+from infra.steps import STEPS, Invoked, physical_name
 
 __all__ = ["OperationsStack"]
 
@@ -72,7 +72,8 @@ class OperationsStack(Stack):
 def _row(step: Step, prefix: str) -> Iterator[aws_cloudwatch.IWidget]:
     """Yield a step's graphs: how much it does and how often it fails, how long it takes, its queue.
 
-    Only queue-driven steps have a queue; the others' graph shows their dead letters, or nothing.
+    Only queue-driven steps have a queue; the others' graph shows their dead letters. What is called
+    by name has neither.
     """
     name = physical_name(prefix, step)
     function = {"FunctionName": name}
@@ -87,6 +88,8 @@ def _row(step: Step, prefix: str) -> Iterator[aws_cloudwatch.IWidget]:
         _metric("AWS/Lambda", "Duration", "p50", function),
         _metric("AWS/Lambda", "Duration", "p99", function),
     )
+    if isinstance(STEPS[step].trigger, Invoked):
+        return
     yield _graph(
         f"{step}: waiting, dead",
         _metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", {"QueueName": name}),

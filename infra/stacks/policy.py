@@ -34,7 +34,13 @@ from infra.steps import dead_letter_arn
 
 __all__ = ["STEPS_OF_POLICY", "PolicyStack"]
 
-STEPS_OF_POLICY: Final = (Step.EVALUATE_POLICY, Step.LEARN_ACCESS, Step.DISPOSE_OBJECTS)
+STEPS_OF_POLICY: Final = (
+    Step.EVALUATE_POLICY,
+    Step.LEARN_ACCESS,
+    Step.REQUEST_EXCEPTION,
+    Step.DECIDE_EXCEPTION,
+    Step.DISPOSE_OBJECTS,
+)
 
 _LATE_S: Final = 6 * 3600
 """How long after its time an object may be evaluated: S3's lifecycle itself runs once a day."""
@@ -72,6 +78,8 @@ class PolicyStack(StepStack):
         )
         self._wire_evaluate_policy()
         self._wire_learn_access()
+        self._wire_request_exception()
+        self._wire_decide_exception()
         self._wire_dispose_objects()
 
     def _wire_evaluate_policy(self) -> None:
@@ -124,6 +132,38 @@ class PolicyStack(StepStack):
         )
         # PutItem: the note of why a message failed.
         self._base.catalog.allow(role, "GetItem", "PutItem", "Query", "UpdateItem")
+
+    def _wire_request_exception(self) -> None:
+        """A person's signed order → an exception that somebody asked for, and nothing more."""
+        role = self._exception_step(Step.REQUEST_EXCEPTION)
+        self._base.catalog.allow_items(role, "PutItem", leading=("EXC#*",))
+        # The first version is what is asked for; the others, and so every decision, are not its.
+        self._base.zones[Zone.LEDGER].allow(
+            role, "s3:PutObject", under="exceptions/*/0000000001.json"
+        )
+
+    def _wire_decide_exception(self) -> None:
+        """Another person's signed order → an exception that counts, or counts no more."""
+        role = self._exception_step(Step.DECIDE_EXCEPTION)
+        # What a transaction does, each of its items has to be allowed.
+        self._base.catalog.allow_items(
+            role, "GetItem", "PutItem", "UpdateItem", leading=("EXC#*", "SCOPE#*")
+        )
+        self._base.zones[Zone.LEDGER].allow(
+            role,
+            "s3:GetObject",
+            "s3:GetObjectVersion",
+            "s3:PutObject",
+            under="exceptions/*",
+        )
+
+    def _exception_step(self, step: Step) -> aws_iam.IRole:
+        """Build a step that writes exceptions, and return its role; nobody else may write them.
+
+        No alarm: whoever gave the order is told at once what went wrong.
+        """
+        place = Construct(self, place_of(step))
+        return self._function(place, step, self._buckets(Zone.LEDGER)).role
 
     def _wire_dispose_objects(self) -> None:
         """An approved disposition → the only deletions of stored objects, and their certificate."""

@@ -21,12 +21,15 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
 from forebay.adapters.accesses import DynamoAccesses
+from forebay.adapters.callers import prove
 from forebay.adapters.dead_letters import DynamoDeadLetters
-from forebay.adapters.exceptions import DynamoExceptions, DynamoPolicyBook
+from forebay.adapters.exception_orders import order_event
+from forebay.adapters.exceptions import DynamoExceptions, DynamoPolicyBook, exception_data
 from forebay.adapters.scopes import DynamoObjectsInScope
 from forebay.domain.dead_letters import DeadLetter
 from forebay.domain.findings import ReasonCode
 from forebay.domain.objects import Kind, Location, object_id
+from forebay.domain.orders import Order
 from forebay.domain.policy.exceptions import Scope, ScopeKind, Status
 from forebay.domain.policy.standing import access_scope
 from forebay.domain.reconciliation import DifferenceKind
@@ -50,6 +53,7 @@ from forebay.services.request_disposition import (
 from forebay_cli.receipts import CERTIFICATE, verify_receipt, verify_signed
 from tests.functions.conftest import (
     ACCESS_LOG,
+    ACCOUNT,
     CT,
     CT_AGAIN,
     EVENTS,
@@ -648,7 +652,63 @@ def opened_study_is_learned_from_the_access_log_once(cloud: Deployment) -> None:
     assert last.last_access == datetime(2026, 4, 10, 12, tzinfo=UTC)
 
 
+def _signed_by(name: str, message: dict[str, Any]) -> dict[str, Any]:
+    """Return an order as a person would give it; only AWS can tell that a sample's proof is none.
+
+    moto knows whose key a request names, and checks no signature.
+    """
+    sts = boto3.client("sts", region_name=REGION)
+    role = f"arn:aws:iam::{ACCOUNT}:role/stewards"
+    credentials = sts.assume_role(RoleArn=role, RoleSessionName=name)["Credentials"]
+    client = boto3.client(
+        "sts",
+        region_name=REGION,
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["SessionToken"],
+    )
+    order = Order(message["order"], "forebay-test")
+    return order_event(order, prove(client, order))
+
+
+def asked_for_exception_counts_once_another_person_approves(cloud: Deployment) -> None:
+    message = event("41-request-exception.json")
+
+    answer = cloud.invoke("request_exception", _signed_by("anna", message))
+    assert answer["exception"]["status"] == "REQUESTED"
+    assert answer["exception"]["requested_by"].endswith("/stewards/anna")
+    order = json.loads(event("42-decide-exception.json")["order"])
+    order |= {"exception_id": answer["exception"]["exception_id"]}
+    decision = {"order": json.dumps(order)}
+    own = cloud.invoke("decide_exception", _signed_by("anna", decision))
+    assert "yourself" in own["refused"]
+    done = cloud.invoke("decide_exception", _signed_by("bert", decision))
+
+    assert done["is_new"]
+    assert (done["exception"]["status"], done["exception"]["version"]) == ("ACTIVE", 2)
+    assert done["exception"]["decided_by"].endswith("/stewards/bert")
+    exceptions = DynamoExceptions(cloud.dynamodb, cloud.table)
+    stored = exceptions.get(order["exception_id"])
+    assert stored
+    assert exception_data(stored) == done["exception"]
+    told = f"exceptions/{stored.exception_id}/0000000002.json"
+    ledger = cloud.s3.get_object(Bucket=cloud.buckets[Zone.LEDGER], Key=told)
+    assert json.loads(ledger["Body"].read()) == done["exception"]
+
+
+def decision_about_what_nobody_asked_for_is_refused(cloud: Deployment) -> None:
+    message = event("42-decide-exception.json")
+
+    stranger = cloud.invoke("decide_exception", message)
+    bert = cloud.invoke("decide_exception", _signed_by("bert", message))
+
+    assert stranger == {"refused": "This order was given from another AWS account."}
+    assert bert == {"refused": "No exception EX-abcdefghijklmnop is known."}
+
+
 STORIES: dict[str, Story] = {
+    "41-request-exception.json": asked_for_exception_counts_once_another_person_approves,
+    "42-decide-exception.json": decision_about_what_nobody_asked_for_is_refused,
     "40-dispose-request.json": approved_disposition_is_carried_out_and_certified,
     "39-access-log-delivered.json": opened_study_is_learned_from_the_access_log_once,
     "38-reconcile-schedule.json": stored_copy_without_its_verdict_is_reported,

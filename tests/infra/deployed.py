@@ -40,6 +40,11 @@ class Deployment:
             for statement in self.statements(policy):
                 yield policy, statement
 
+    def job_statements(self) -> Iterator[tuple[Resource, dict[str, Any]]]:
+        for policy in self.all("AWS::IAM::ManagedPolicy"):
+            for statement in self.statements(policy):
+                yield policy, statement
+
     def _resources(self) -> Iterator[Resource]:
         for stack, template in self.templates.items():
             for logical_id, body in template["Resources"].items():

@@ -46,6 +46,11 @@ def test_keys_alarms_queues_and_the_dashboard_are_those_of_the_readme(plain: Dep
     assert told(r"CloudWatch dashboard[^|]*\| (\d+) \|") == len(
         plain.all("AWS::CloudWatch::Dashboard")
     )
+    (dashboard,) = plain.all("AWS::CloudWatch::Dashboard")
+    body = dashboard.properties["DashboardBody"]["Fn::Join"][1]
+    widgets = json.loads("".join(part if isinstance(part, str) else "-" for part in body))
+    shown = sum(len(each["properties"]["metrics"]) for each in widgets["widgets"])
+    assert told(r"CloudWatch dashboard \((\d+) metrics\)") == shown
     assert told(r"Lambda polling (\d+) empty queues") == len(polled)
 
 

@@ -766,30 +766,63 @@ def test_no_job_lets_anybody_delete_or_bypass_a_lock_or_sign(cloud: Deployment) 
             assert "*" not in as_list(statement["Resource"]), job
 
 
-def test_who_may_only_request_an_exception_reaches_no_scope_and_no_decision(
+def test_no_job_writes_an_exception_or_a_disposition_it_does_not_own(cloud: Deployment) -> None:
+    """Two persons decide about exceptions: a step sees to it, so nobody writes around the step."""
+    writes = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem"}
+    may: dict[str, set[str]] = {}
+    for job in cloud.all("AWS::IAM::ManagedPolicy"):
+        name = job.properties["ManagedPolicyName"].removeprefix("forebay-")
+        for statement in cloud.statements(job):
+            if writes & set(as_list(statement["Action"])):
+                condition = statement.get("Condition", {}).get("ForAllValues:StringLike", {})
+                may.setdefault(name, set()).update(condition.get("dynamodb:LeadingKeys", ["*"]))
+    assert may == {
+        "decide": {"OBJ#*", "PRUN#*"},
+        "replay": {"DEAD#*", "DEADLETTERS"},
+        "repair": {"OBJ#*", "PRUN#*"},
+        "rebuild": {"*"},  # of a catalog that was lost, from what the ledger tells
+        "fetch": {"ACCESS#*"},
+        "dispose-request": {"DISP#*"},
+        "dispose-approve": {"DISPOK#*"},
+    }
+
+
+def test_what_the_ledger_tells_of_exceptions_is_written_by_their_steps_alone(
     cloud: Deployment,
 ) -> None:
-    jobs = {p.properties["ManagedPolicyName"]: p for p in cloud.all("AWS::IAM::ManagedPolicy")}
-
-    def leading(job: str) -> list[str]:
-        return [
-            key
-            for statement in cloud.statements(jobs[f"forebay-{job}"])
-            if any(action.startswith("dynamodb:") for action in as_list(statement["Action"]))
-            for key in statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
-        ]
-
-    assert leading("request") == ["EXC#*"]
-    assert leading("approve") == ["EXC#*", "SCOPE#*"]
-    asked = [
-        json.dumps(statement["Resource"])
-        for statement in cloud.statements(jobs["forebay-request"])
+    writers = {
+        policy.logical_id.split("Function")[0]: resource.split("/", 1)[1]
+        for policy, statement in (*cloud.role_statements(), *cloud.job_statements())
         if "s3:PutObject" in as_list(statement["Action"])
-    ]
-    assert len(asked) == 1
-    assert "/exceptions/*/0000000001.json" in asked[0]
-    may = [a for s in cloud.statements(jobs["forebay-request"]) for a in as_list(s["Action"])]
-    assert "lambda:InvokeFunction" not in may
+        for resource in map(json.dumps, as_list(statement["Resource"]))
+        if "/exceptions/" in resource
+    }
+    assert set(writers) == {"RequestException", "DecideException"}
+    assert writers["RequestException"].startswith("exceptions/*/0000000001.json")
+
+
+def test_a_request_reaches_no_scope_and_who_may_request_may_not_decide(cloud: Deployment) -> None:
+    leading = {
+        policy.logical_id.split("Function")[0]: statement["Condition"]["ForAllValues:StringLike"]
+        for policy, statement in cloud.role_statements()
+        if "dynamodb:LeadingKeys" in json.dumps(statement.get("Condition", {}))
+    }
+    assert leading["RequestException"] == {"dynamodb:LeadingKeys": ["EXC#*"]}
+    assert leading["DecideException"] == {"dynamodb:LeadingKeys": ["EXC#*", "SCOPE#*"]}
+    invoked = {
+        name: {
+            resource.rsplit(":", 1)[1].rstrip('"]}')
+            for job, statement in cloud.job_statements()
+            if job.properties["ManagedPolicyName"] == f"forebay-{name}"
+            and "lambda:InvokeFunction" in as_list(statement["Action"])
+            for resource in map(json.dumps, as_list(statement["Resource"]))
+        }
+        for name in ("request", "approve")
+    }
+    assert invoked == {
+        "request": {"forebay-request-exception"},
+        "approve": {"forebay-decide-exception", "forebay-evaluate-policy"},
+    }
 
 
 # ---- policy

@@ -8,6 +8,7 @@ import click
 
 from forebay.domain.policy.exceptions import ExceptionKind, PolicyException, Status
 from forebay.services.decide_exception import Changed, Wish
+from forebay.services.exception_orders import Decision, Verb
 from forebay_cli.exceptions import (
     SCOPES,
     ExceptionOffice,
@@ -64,7 +65,7 @@ def request(  # noqa: PLR0913 - one parameter per option
     scope = scope_of({option: named[option] for option in SCOPES}, office.token)
     day = until.replace(tzinfo=UTC) if until else None
     wish = Wish(ExceptionKind(kind), scope, reason, day, regions)
-    asked = settled(office.request(wish, by=office.caller)).exception
+    asked = settled(office.request(wish)).exception
     _told(output, Changed(asked))
     output.say(f"Another person approves it: forebay exceptions approve {asked.exception_id}")
 
@@ -82,7 +83,7 @@ def approve(*, exception_id: str, note: str, target: Target, as_json: bool) -> N
     """
     output = Output.create(as_json=as_json)
     office = ExceptionOffice(target.deployment(Home.find()))
-    answer = settled(office.approve(exception_id, by=office.caller, note=note))
+    answer = settled(office.decide(Decision(Verb.APPROVE, exception_id, note)))
     _told(output, answer, office.spread(exception_id))
 
 
@@ -95,7 +96,7 @@ def refuse(*, exception_id: str, note: str, target: Target, as_json: bool) -> No
     """Refuse exception ID, or the end that somebody asked for of one that counts."""
     output = Output.create(as_json=as_json)
     office = ExceptionOffice(target.deployment(Home.find()))
-    _told(output, settled(office.refuse(exception_id, by=office.caller, note=note)))
+    _told(output, settled(office.decide(Decision(Verb.REFUSE, exception_id, note))))
 
 
 @exceptions.command("end")
@@ -110,7 +111,7 @@ def end(*, exception_id: str, note: str, target: Target, as_json: bool) -> None:
     """
     output = Output.create(as_json=as_json)
     office = ExceptionOffice(target.deployment(Home.find()))
-    answer = settled(office.end(exception_id, by=office.caller, note=note))
+    answer = settled(office.decide(Decision(Verb.END, exception_id, note)))
     if answer.exception.status is Status.ENDED:
         _told(output, answer, office.spread(exception_id))
         return

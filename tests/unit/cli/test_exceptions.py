@@ -1,15 +1,25 @@
 """`forebay exceptions` over fakes: what people say, what is asked for, and what is told back."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from forebay.adapters.exception_orders import answer_data, decision_of, given_order, wish_of
+from forebay.domain.orders import NotProven, Order, Proof
 from forebay.domain.policy.exceptions import ExceptionKind, Scope, ScopeKind, Status
 from forebay.names import Step
-from forebay.services.decide_exception import ExceptionBook
+from forebay.services.decide_exception import (
+    ApproveException,
+    EndException,
+    ExceptionBook,
+    RefuseException,
+    RequestException,
+)
+from forebay.services.exception_orders import DecideByOrder, RequestByOrder, Verb
 from forebay_cli.commands import exceptions as command
 from forebay_cli.exceptions import ExceptionOffice
 from forebay_cli.main import main
@@ -31,32 +41,52 @@ PIN = ("request", "pin", "--until", "2026-06-01", "--reason", "still read")
 
 
 class Desk(ExceptionOffice):
-    """An office over fakes, in which evaluate_policy gives the answers it is told to."""
+    """An office over fakes: the steps decide, evaluate_policy gives the answers it is told to."""
 
     def __init__(self) -> None:
         stored = FakeExceptions()
+        book, clock = ExceptionBook(stored, FakeExceptionHistory()), FakeClock()
         self.answers: list[Mapping[str, Any] | None] = []
         self.asked: list[Any] = []
         self.__dict__ |= {
             "exceptions": stored,
-            "book": ExceptionBook(stored, FakeExceptionHistory()),
-            "clock": FakeClock(),
+            "clock": clock,
             "functions": self,
+            "names": {step: f"forebay-{step}" for step in Step},
             "person": ANNA,
+            "by_request": RequestByOrder(self, RequestException(book, clock, os.urandom)),
+            "by_decision": DecideByOrder(
+                self,
+                {
+                    Verb.APPROVE: ApproveException(book, clock),
+                    Verb.REFUSE: RefuseException(book, clock),
+                    Verb.END: EndException(book, clock),
+                },
+            ),
         }
 
-    @property
-    def caller(self) -> str:
-        return str(self.__dict__["person"])
+    def prove(self, order: Order) -> Proof:
+        return Proof(f"{self.__dict__['person']} signed {order.digest}", "")
+
+    def caller(self, order: Order, proof: Proof) -> str | NotProven:
+        by, _, digest = proof.authorization.partition(" signed ")
+        return by if digest == order.digest else NotProven("It was not signed.")
 
     @property
     def token(self) -> Callable[[str, str], str]:
         return FakePseudonyms().token
 
     def invoke(self, step: Step, payload: str) -> Mapping[str, Any] | None:
-        assert step is Step.EVALUATE_POLICY
-        self.asked.append(json.loads(payload))
-        return self.answers.pop(0) if self.answers else {"reached": 0, "is_complete": True}
+        message = json.loads(payload)
+        if step is Step.EVALUATE_POLICY:
+            self.asked.append(message)
+            return self.answers.pop(0) if self.answers else {"reached": 0, "is_complete": True}
+        if self.__dict__.get("is_broken"):
+            return None
+        given = given_order(message, f"forebay-{step}")
+        if step is Step.REQUEST_EXCEPTION:
+            return answer_data(self.__dict__["by_request"](given, wish_of(given)))
+        return answer_data(self.__dict__["by_decision"](given, decision_of(given)))
 
 
 @pytest.fixture
@@ -197,6 +227,17 @@ def test_own_request_can_not_be_approved(run: Run, desk: Desk) -> None:
 
     assert result.exit_code == 1
     assert "yourself" in result.output
+    assert not desk.asked
+
+
+def test_a_step_that_fails_is_trouble_and_says_where_to_look(run: Run, desk: Desk) -> None:
+    made = asked(run, *HOLD, "--study", "2.25.1")
+    desk.__dict__["is_broken"] = True
+
+    result = run("approve", made, by=BERT)
+
+    assert result.exit_code == 3
+    assert "forebay logs decide_exception" in " ".join(result.output.split())
     assert not desk.asked
 
 

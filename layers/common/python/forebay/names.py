@@ -79,6 +79,8 @@ class Step(StrEnum):
     ISSUE_RECEIPT = "issue_receipt"
     EVALUATE_POLICY = "evaluate_policy"
     LEARN_ACCESS = "learn_access"
+    REQUEST_EXCEPTION = "request_exception"
+    DECIDE_EXCEPTION = "decide_exception"
     DISPOSE_OBJECTS = "dispose_objects"
 
 

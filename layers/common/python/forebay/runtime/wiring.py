@@ -4,6 +4,7 @@ Only what a function uses is imported and created: a client costs 80 ms at cold 
 layers with parsers and CEL are present only where they are needed. Handlers pass their parsers in.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 
 from forebay.adapters.catalog import DynamoCatalog
@@ -33,12 +35,17 @@ from forebay.services.relay_changes import RelayChanges
 from forebay.services.submit_pipeline import PairedReadsPipeline, RunPlanner, SubmitPipeline
 
 if TYPE_CHECKING:
+    from mypy_boto3_sts import STSClient
+
+    from forebay.adapters.callers import StsCallers
     from forebay.adapters.dead_letters import DynamoFailureNotes
     from forebay.adapters.stored_objects import DynamoStoredObjects
     from forebay.services.archive_dead_letters import ArchiveDeadLetters
     from forebay.services.count_stored import CountStored
+    from forebay.services.decide_exception import ExceptionBook
     from forebay.services.dispose_objects import DisposeObjects
     from forebay.services.evaluate_policy import EvaluatePolicy
+    from forebay.services.exception_orders import DecideByOrder, RequestByOrder
     from forebay.services.issue_receipt import IssueReceipt
     from forebay.services.learn_access import LearnAccess, ParseAccessLog
     from forebay.services.recheck_objects import RecheckObjects
@@ -330,6 +337,48 @@ class Wiring:
             KmsSigner(self._client("kms"), self.settings.receipt_key),
             self.clock,
         )
+
+    def request_exception(self, function: str) -> "RequestByOrder":
+        """Build the request_exception step, which runs as the function of this ARN."""
+        from forebay.services.decide_exception import RequestException  # noqa: PLC0415 - only user
+        from forebay.services.exception_orders import RequestByOrder  # noqa: PLC0415 - two users
+
+        request = RequestException(self._exception_book, self.clock, os.urandom)
+        return RequestByOrder(self._callers(function), request)
+
+    def decide_exception(self, function: str) -> "DecideByOrder":
+        """Build the decide_exception step, which runs as the function of this ARN."""
+        from forebay.services import decide_exception as decide  # noqa: PLC0415 - two users
+        from forebay.services.exception_orders import DecideByOrder, Verb  # noqa: PLC0415
+
+        book, clock = self._exception_book, self.clock
+        return DecideByOrder(
+            self._callers(function),
+            {
+                Verb.APPROVE: decide.ApproveException(book, clock),
+                Verb.REFUSE: decide.RefuseException(book, clock),
+                Verb.END: decide.EndException(book, clock),
+            },
+        )
+
+    @property
+    def _exception_book(self) -> "ExceptionBook":
+        from forebay.adapters import exceptions  # noqa: PLC0415 - few users
+        from forebay.services.decide_exception import ExceptionBook  # noqa: PLC0415 - two users
+
+        return ExceptionBook(
+            exceptions.DynamoExceptions(self._client("dynamodb"), self.settings.table),
+            exceptions.S3ExceptionHistory(self._client("s3"), self.settings.bucket(Zone.LEDGER)),
+        )
+
+    @staticmethod
+    def _callers(function: str) -> "StsCallers":
+        from forebay.adapters.callers import StsCallers  # noqa: PLC0415 - two users
+
+        def unsigned() -> "STSClient":
+            return boto3.client("sts", config=_CONFIG.merge(Config(signature_version=UNSIGNED)))
+
+        return StsCallers(unsigned, account=function.split(":")[4])
 
     @cached_property
     def reconcile_on_schedule(self) -> "ReconcileOnSchedule":

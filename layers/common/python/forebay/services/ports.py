@@ -10,6 +10,7 @@ from forebay.domain.dead_letters import DeadLetter, Failure, LetterGroup, Stream
 from forebay.domain.findings import Owner
 from forebay.domain.integrity import Algorithm, Digest
 from forebay.domain.objects import Location, ObjectRecord
+from forebay.domain.orders import NotProven, Order, Proof
 from forebay.domain.policy.access import Access, Reopened
 from forebay.domain.policy.classes import Policy
 from forebay.domain.policy.disposition import Disposition, Entry
@@ -47,6 +48,13 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the current time in UTC."""
+
+
+class Callers(Protocol):
+    """Who gives orders."""
+
+    def caller(self, order: Order, proof: Proof) -> str | NotProven:
+        """Return the AWS identity (ARN) of whoever gave an order, or why nobody is known."""
 
 
 class ObjectStore(Protocol):

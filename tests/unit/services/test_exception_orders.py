@@ -1,0 +1,166 @@
+"""Orders about exceptions: what is ordered is what was signed, by whoever is proven to have."""
+
+import json
+
+import pytest
+
+from forebay.adapters.exception_orders import (
+    decision_of,
+    decision_text,
+    given_order,
+    order_event,
+    wish_of,
+    wish_text,
+)
+from forebay.domain.orders import NotProven, Order, Proof
+from forebay.domain.policy.exceptions import ExceptionKind, Scope, ScopeKind, Status
+from forebay.errors import MessageError
+from forebay.services.decide_exception import (
+    ApproveException,
+    Changed,
+    EndException,
+    ExceptionBook,
+    NotChanged,
+    RefuseException,
+    RequestException,
+    Wish,
+)
+from forebay.services.exception_orders import (
+    DecideByOrder,
+    Decision,
+    Given,
+    RequestByOrder,
+    Verb,
+)
+from tests.unit.fakes import FakeClock, FakeExceptionHistory, FakeExceptions, any_exception, any_hex
+
+ANNA = "arn:aws:sts::111122223333:assumed-role/Stewards/anna"
+BERT = "arn:aws:sts::111122223333:assumed-role/Stewards/bert"
+UNPROVEN = NotProven("AWS does not confirm who gave this order.")
+WISH = Wish(ExceptionKind.LEGAL_HOLD, Scope(ScopeKind.STUDY, "2.25.1"), "case 12")
+
+
+class Callers:
+    """Says who gave every order."""
+
+    def __init__(self, said: str | NotProven) -> None:
+        self.said = said
+
+    def caller(self, order: Order, proof: Proof) -> str | NotProven:
+        return self.said
+
+
+class World:
+    def __init__(self) -> None:
+        self.stored = FakeExceptions()
+        self.book = ExceptionBook(self.stored, FakeExceptionHistory())
+        self.clock = FakeClock()
+
+    def request(self, by: str | NotProven) -> Changed | NotChanged:
+        service = RequestException(self.book, self.clock, lambda n: bytes.fromhex(any_hex(2 * n)))
+        return RequestByOrder(Callers(by), service)(given("{}"), WISH)
+
+    def decide(self, by: str | NotProven, decision: Decision) -> Changed | NotChanged:
+        services: dict[Verb, ApproveException | RefuseException | EndException] = {
+            Verb.APPROVE: ApproveException(self.book, self.clock),
+            Verb.REFUSE: RefuseException(self.book, self.clock),
+            Verb.END: EndException(self.book, self.clock),
+        }
+        return DecideByOrder(Callers(by), services)(given("{}"), decision)
+
+
+def given(text: str, function: str = "forebay-decide-exception") -> Given:
+    return Given(Order(text, function), Proof("signed", "20260301T120000Z"))
+
+
+def test_an_exception_carries_who_is_proven_to_have_asked_decided_and_ended() -> None:
+    world = World()
+
+    asked = world.request(ANNA)
+    assert isinstance(asked, Changed)
+    identity = asked.exception.exception_id
+    approved = world.decide(BERT, Decision(Verb.APPROVE, identity))
+    world.decide(ANNA, Decision(Verb.END, identity, "closed"))
+    ended = world.decide(BERT, Decision(Verb.END, identity, "agreed"))
+
+    assert isinstance(approved, Changed)
+    assert isinstance(ended, Changed)
+    assert asked.exception.requested_by == ANNA
+    assert (approved.exception.decided_by, approved.exception.status) == (BERT, Status.ACTIVE)
+    assert (ended.exception.end_asked_by, ended.exception.ended_by) == (ANNA, BERT)
+    assert ended.exception.status is Status.ENDED
+
+
+@pytest.mark.parametrize("verb", list(Verb))
+def test_nothing_changes_by_an_order_of_nobody(verb: Verb) -> None:
+    world = World()
+    before = any_exception(status=Status.ACTIVE if verb is Verb.END else Status.REQUESTED)
+    world.stored.stored[before.exception_id] = before
+
+    assert world.request(UNPROVEN) == NotChanged(UNPROVEN.reason)
+    answer = world.decide(UNPROVEN, Decision(verb, before.exception_id, "a note"))
+
+    assert answer == NotChanged(UNPROVEN.reason)
+    assert list(world.stored.stored.values()) == [before]
+
+
+def test_whoever_asked_does_not_approve_whatever_role_they_took() -> None:
+    world = World()
+    asked = world.request(ANNA)
+    assert isinstance(asked, Changed)
+
+    other_role = ANNA.replace("Stewards", "Admins")
+    answer = world.decide(other_role, Decision(Verb.APPROVE, asked.exception.exception_id))
+
+    assert isinstance(answer, NotChanged)
+    assert "yourself" in answer.reason
+
+
+def test_what_is_ordered_is_what_was_written_into_the_order() -> None:
+    decision = Decision(Verb.REFUSE, "EX-1", "zu lang: 5 Jahre \N{BLACK HEART SUIT}")
+    order = Order(decision_text(decision), "f")
+    event = json.loads(json.dumps(order_event(order, Proof("a", "b", "c"))))
+
+    received = given_order(event, "f")
+
+    assert received == Given(order, Proof("a", "b", "c"))
+    assert decision_of(received) == decision
+    assert wish_of(given(wish_text(WISH))) == WISH
+
+
+def test_the_digest_tells_orders_and_the_functions_they_are_for_apart() -> None:
+    texts = {Order(text, name).digest for text in ("{}", "{ }") for name in ("one", "two")}
+
+    assert len(texts) == 4
+
+
+def test_a_proof_is_in_no_representation() -> None:
+    shown = repr(Given(Order("{}", "f"), Proof("AWS4 Signature=abc", "20260301T120000Z", "tok")))
+
+    assert "abc" not in shown
+    assert "tok" not in shown
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"order": {}, "proof": {}},
+        {"order": "{}"},
+        {"order": "{}", "proof": {"authorization": 1}},
+    ],
+)
+def test_an_event_without_order_or_proof_is_no_message(event: dict[str, object]) -> None:
+    with pytest.raises(MessageError):
+        given_order(event, "f")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"decision": "forget", "exception_id": "EX-1"}', '{"decision": "end"}'],
+)
+def test_an_order_that_orders_nothing_is_no_message(text: str) -> None:
+    with pytest.raises(MessageError):
+        decision_of(given(text))
+    with pytest.raises(MessageError):
+        wish_of(given(text))
