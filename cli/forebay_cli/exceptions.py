@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from itertools import islice
 from typing import Any, Final
@@ -19,6 +20,7 @@ from forebay.events import utc_text
 from forebay.names import Step
 from forebay.services.decide_exception import Answer, Changed, Wish
 from forebay.services.exception_orders import Decision
+from forebay.services.ports import ObjectsInScope
 from forebay_cli import stack_outputs
 from forebay_cli.clock import Clock
 from forebay_cli.commands.show import is_object_id
@@ -63,6 +65,14 @@ class ExceptionOffice:
         """The exceptions as they stand."""
         table = self.deployment.output(stack_outputs.TABLE)
         return DynamoExceptions(self.deployment.account.dynamodb, table)
+
+    @cached_property
+    def scopes(self) -> ObjectsInScope:
+        """What scopes name."""
+        from forebay.adapters.scopes import DynamoObjectsInScope  # noqa: PLC0415 - for one command
+
+        table = self.deployment.output(stack_outputs.TABLE)
+        return DynamoObjectsInScope(self.deployment.account.dynamodb, table)
 
     @cached_property
     def functions(self) -> LambdaFunctions:
@@ -123,6 +133,10 @@ class ExceptionOffice:
             for each in islice(self.exceptions.with_status(status), limit)
         ]
 
+    def is_known(self, scope: Scope) -> bool:
+        """Tell whether a scope names anything that is in the catalog."""
+        return next(iter(self.scopes.objects(scope)), None) is not None
+
     def spread(self, exception_id: str) -> Reached:
         """Have everything an exception reaches judged anew, call by call while it gets further.
 
@@ -171,7 +185,17 @@ def settled(answer: Answer) -> Changed:
     raise NotChangedError(answer.reason, "Nothing was changed.")
 
 
-def exception_document(exception: PolicyException) -> dict[str, Any]:
+def status_text(exception: PolicyException, now: datetime) -> str:
+    """Return how an exception stands: its status, or that its day has passed."""
+    return "over" if is_over(exception, now) else exception.status.value
+
+
+def is_over(exception: PolicyException, now: datetime) -> bool:
+    """Tell whether an exception that nobody ended counts no more, since its day has passed."""
+    return exception.status is Status.ACTIVE and not exception.is_active(now)
+
+
+def exception_document(exception: PolicyException, now: datetime) -> dict[str, Any]:
     """Return an exception as JSON data, the empty parts too."""
     moments = ("requested_at", "until", "decided_at", "ended_at")
     names = ("exception_id", "reason", "requested_by", "decided_by", "end_asked_by", "ended_by")
@@ -182,6 +206,7 @@ def exception_document(exception: PolicyException) -> dict[str, Any]:
         **{name: utc_text(at) if at else None for name, at in times.items()},
         "kind": exception.kind.value,
         "status": exception.status.value,
+        "is_over": is_over(exception, now),
         "scope": {"kind": exception.scope.kind.value, "value": exception.scope.value},
         "regions": list(exception.regions),
     }

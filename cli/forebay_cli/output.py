@@ -15,13 +15,19 @@ from typing import Any, Final, TypeVar
 
 import click
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.segment import Segments
+from rich.table import Column, Table
 from rich.text import Text
 
 PLAIN_WIDTH: Final = 100
 """Columns when output is not a terminal."""
 
+_GAP: Final = 3
+"""Columns between two columns of a table."""
+_WRAPPED: Final = 24
+"""Columns that a wrapped column is left at least."""
 _EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -59,6 +65,13 @@ class Output:
             line.append(("\n" + " " * indent).join(rows), style="not bold")
             self.out.print(line, soft_wrap=True)
 
+    def rows(self, made: Table) -> None:
+        """Print a table: wider than the terminal rather than with an identifier cut."""
+        narrowest = sum(_narrowest(column) + _GAP for column in made.columns)
+        options = self.out.options.update(width=max(self.out.width, narrowest))
+        drawn = Segments(self.out.render(made, options))
+        self.out.print(drawn, soft_wrap=True, end="")
+
     def say(self, text: str) -> None:
         """Print a remark, silently dropped when a program reads the output."""
         if not self.as_json:
@@ -81,6 +94,12 @@ def table(*columns: str, wraps: Collection[str] = ()) -> Table:
     for column in columns:
         made.add_column(column, overflow="fold", no_wrap=column not in (wraps or columns[-1:]))
     return made
+
+
+def _narrowest(column: Column) -> int:
+    """Return the columns on screen below which something would be lost, or not be readable."""
+    widths = [cell_len(str(cell)) for cell in (column.header, *column.cells)]
+    return max(widths) if column.no_wrap else min(max(widths), _WRAPPED)
 
 
 def size_text(size_bytes: float) -> str:

@@ -116,7 +116,7 @@ def print_plan(output: Output, plan: Plan, *, done: bool = False) -> None:
         for row in rows:
             made.add_row(*row)
         output.out.print()
-        output.out.print(made)
+        output.rows(made)
     output.out.print()
     output.facts(costs(totals))
 

@@ -67,7 +67,7 @@ def list_(*, site: str, decided: bool, limit: int, target: Target, as_json: bool
     for record in found:
         since = f"{record.state_since:%Y-%m-%d}"
         rows.add_row(record.object_id, record.site, since, identity_text(record))
-    output.out.print(rows)
+    output.rows(rows)
     if not decided:
         output.say("Compare one with what is stored: forebay conflicts show <conflict>")
 
@@ -164,7 +164,7 @@ def _print(output: Output, found: Conflict, *, everything: bool, identifiers: bo
             values = (shown(row, value, identifiers=identifiers) for value in _both(row))
             rows.add_row("=" if row.is_equal else "≠", row.attribute, *values)
     output.out.print()
-    output.out.print(rows)
+    output.rows(rows)
     if equal and not everything:
         output.say(f"{equal} more are equal; --all shows them.")
     if any(row.identifying for row in found.attributes) and not identifiers:

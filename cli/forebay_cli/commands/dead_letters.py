@@ -198,7 +198,7 @@ def preview(
         for letter, each in judged:
             if letter.step is step:
                 rows.add_row(letter.letter_id, each.verdict.value, each.why)
-        output.out.print(rows)
+        output.rows(rows)
         output.out.print()
     output.out.print(
         f"{counts[Verdict.WOULD_ACT]} would act, {counts[Verdict.ALREADY_DONE]} already done,"
@@ -390,7 +390,7 @@ def _show_group(output: Output, group: LetterGroup, letters: Sequence[DeadLetter
         rows.add_row(letter.letter_id, f"{letter.state.value}{again}", last, letter.about or "-")
     if rows.row_count:
         output.out.print()
-        output.out.print(rows)
+        output.rows(rows)
     if len(letters) > _SHOWN:
         output.say(f"The latest {_SHOWN} of {len(letters)}; --json has them all.")
 
@@ -431,7 +431,7 @@ def _print_record(output: Output, record: Record | None) -> None:
                 "It comes back if it fails again." if outcome is Outcome.SENT else ""
             )
             rows.add_row(outcome.value, str(count), f"{example.letter_id}  {said}".rstrip())
-    output.out.print(rows)
+    output.rows(rows)
     if record.stopped:
         output.out.print(f"Stopped early: {record.stopped}. What was not reached is still open.")
     output.say(f"Recorded in the ledger as replays/{record.record_id}.json")

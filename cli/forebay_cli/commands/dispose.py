@@ -212,7 +212,7 @@ def list_(*, limit: int, target: Target, as_json: bool) -> None:
     for each in found:
         day = f"{each.requested_at:%Y-%m-%d}"
         rows.add_row(each.disposition_id, each.stage.value, day, str(each.objects), each.reason)
-    output.out.print(rows)
+    output.rows(rows)
 
 
 @dispose.command("show")
@@ -237,7 +237,7 @@ def show(*, disposition_id: str, target: Target, as_json: bool) -> None:
             why = "; ".join([*(block.says for block in entry.blocks), entry.says, *left])
             rows.add_row(entry.object_id, entry.outcome.value, why.strip("; "))
         output.out.print()
-        output.out.print(rows)
+        output.rows(rows)
 
 
 @dispose.command("certificate")
@@ -353,7 +353,7 @@ def _print_preview(output: Output, found: Preview) -> None:
     for each in [*found.blocked, *found.removable][:_SHOWN]:
         rows.add_row(each.object_id, _parts(each), "; ".join(b.says for b in each.blocks))
     output.out.print()
-    output.out.print(rows)
+    output.rows(rows)
     if len(found.candidates) > _SHOWN:
         output.say(f"and {len(found.candidates) - _SHOWN} more; --json lists them all")
 

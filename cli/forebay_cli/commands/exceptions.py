@@ -16,6 +16,7 @@ from forebay_cli.exceptions import (
     exception_document,
     scope_of,
     settled,
+    status_text,
 )
 from forebay_cli.home import Home
 from forebay_cli.output import Output, json_option, table
@@ -66,7 +67,9 @@ def request(  # noqa: PLR0913 - one parameter per option
     day = until.replace(tzinfo=UTC) if until else None
     wish = Wish(ExceptionKind(kind), scope, reason, day, regions)
     asked = settled(office.request(wish)).exception
-    _told(output, Changed(asked))
+    _told(output, office, Changed(asked))
+    if not office.is_known(scope):
+        output.say("The catalog knows nothing of it yet: it will count for what arrives.")
     output.say(f"Another person approves it: forebay exceptions approve {asked.exception_id}")
 
 
@@ -84,7 +87,7 @@ def approve(*, exception_id: str, note: str, target: Target, as_json: bool) -> N
     output = Output.create(as_json=as_json)
     office = ExceptionOffice(target.deployment(Home.find()))
     answer = settled(office.decide(Decision(Verb.APPROVE, exception_id, note)))
-    _told(output, answer, office.spread(exception_id))
+    _told(output, office, answer, office.spread(exception_id))
 
 
 @exceptions.command("refuse")
@@ -96,7 +99,7 @@ def refuse(*, exception_id: str, note: str, target: Target, as_json: bool) -> No
     """Refuse exception ID, or the end that somebody asked for of one that counts."""
     output = Output.create(as_json=as_json)
     office = ExceptionOffice(target.deployment(Home.find()))
-    _told(output, settled(office.decide(Decision(Verb.REFUSE, exception_id, note))))
+    _told(output, office, settled(office.decide(Decision(Verb.REFUSE, exception_id, note))))
 
 
 @exceptions.command("end")
@@ -113,9 +116,9 @@ def end(*, exception_id: str, note: str, target: Target, as_json: bool) -> None:
     office = ExceptionOffice(target.deployment(Home.find()))
     answer = settled(office.decide(Decision(Verb.END, exception_id, note)))
     if answer.exception.status is Status.ENDED:
-        _told(output, answer, office.spread(exception_id))
+        _told(output, office, answer, office.spread(exception_id))
         return
-    _told(output, answer)
+    _told(output, office, answer)
     output.say(f"It counts until another person agrees: forebay exceptions end {exception_id}")
 
 
@@ -132,11 +135,11 @@ def list_(*, status: str | None, limit: int, target: Target, as_json: bool) -> N
     """List exceptions, those asked for last first."""
     output = Output.create(as_json=as_json)
     office = ExceptionOffice(target.deployment(Home.find()))
-    found = office.listed([Status(status)] if status else _OPEN, limit)
+    found, now = office.listed([Status(status)] if status else _OPEN, limit), office.clock.now()
     if as_json:
-        output.document({"exceptions": [exception_document(each) for each in found]})
+        output.document({"exceptions": [exception_document(each, now) for each in found]})
     elif found:
-        _print(output, found, office.clock.now())
+        _print(output, found, now)
     else:
         output.out.print("No exception is so.")
 
@@ -148,28 +151,29 @@ def list_(*, status: str | None, limit: int, target: Target, as_json: bool) -> N
 def show(*, exception_id: str, target: Target, as_json: bool) -> None:
     """Show exception ID: what it asks for, who decided, and why."""
     office = ExceptionOffice(target.deployment(Home.find()))
-    _told(Output.create(as_json=as_json), Changed(office.get(exception_id)))
+    _told(Output.create(as_json=as_json), office, Changed(office.get(exception_id)))
 
 
 def _print(output: Output, found: Sequence[PolicyException], now: datetime) -> None:
     rows = table("exception", "status", "kind", "until", "about", "reason")
     for each in found:
-        is_over = each.status is Status.ACTIVE and not each.is_active(now)
         rows.add_row(
             each.exception_id,
-            "over" if is_over else each.status.value,
+            status_text(each, now),
             each.kind.value,
             f"{each.until:%Y-%m-%d}" if each.until else "-",
             str(each.scope),
             each.reason,
         )
-    output.out.print(rows)
+    output.rows(rows)
 
 
-def _told(output: Output, answer: Changed, reached: Reached | None = None) -> None:
-    exception = answer.exception
+def _told(
+    output: Output, office: ExceptionOffice, answer: Changed, reached: Reached | None = None
+) -> None:
+    exception, now = answer.exception, office.clock.now()
     if output.as_json:
-        document: dict[str, Any] = {"exception": exception_document(exception)}
+        document: dict[str, Any] = {"exception": exception_document(exception, now)}
         if reached:
             document |= {"reached": reached.objects, "is_complete": reached.is_complete}
         output.document({**document, "is_new": answer.is_new})
@@ -177,7 +181,7 @@ def _told(output: Output, answer: Changed, reached: Reached | None = None) -> No
     output.facts(
         [
             ("exception", exception.exception_id),
-            ("status", exception.status.value),
+            ("status", status_text(exception, now)),
             ("kind", exception.kind.value),
             ("about", str(exception.scope)),
             ("until", f"{exception.until:%Y-%m-%d}" if exception.until else None),

@@ -113,7 +113,7 @@ def _print(output: Output, found: Sequence[Fetched], folder: Path) -> None:
     for each in found:
         if each.came not in GOOD:
             rows.add_row(each.record.object_id, each.came.value, each.why)
-    output.out.print(rows)
+    output.rows(rows)
     if any(each.came is Came.ASKED for each in found):
         output.say(
             "Where a class moves by age, not by idle time, an access alone brings nothing back:"

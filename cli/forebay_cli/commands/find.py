@@ -113,7 +113,7 @@ def _print_studies(
             study.site,
         )
     if rows.row_count:
-        output.out.print(rows)
+        output.rows(rows)
     for study_uid, subject in people.items():
         output.out.print()
         named = ((keyword, subject.get(keyword)) for keyword in _SHOWN)

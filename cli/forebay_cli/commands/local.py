@@ -112,7 +112,7 @@ def _print(output: Output, days: tuple[Day, ...]) -> None:
             _count(day.count(What.END_RESTORE)),
         )
     if rows.row_count:
-        output.out.print(rows)
+        output.rows(rows)
     else:
         output.out.print("Nothing fell due.")
 

@@ -93,7 +93,7 @@ def _show(output: Output, checked: "Checked") -> None:
     rows = table("class", "owner", "kept", "moves", wraps=("kept", "moves"))
     for each in checked.policy.classes.values():
         rows.add_row(each.name, each.owner, _kept(each.retention), _moves(each))
-    output.out.print(rows)
+    output.rows(rows)
     output.say(f"{len(checked.policy.rules)} rules; the policy is {checked.policy.digest}.")
 
 

@@ -71,7 +71,7 @@ def _print(output: Output, told: Explanation) -> None:
     for line in decision.trace:
         lines.add_row(line.level.value, line.says, line.source)
     output.out.print()
-    output.out.print(lines)
+    output.rows(lines)
     output.say(
         f"Decided on {decision.decided_at:%Y-%m-%d %H:%M} UTC under policy {decision.policy}; the"
         " strongest has its say first."

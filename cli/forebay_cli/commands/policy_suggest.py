@@ -69,7 +69,7 @@ def _print(output: Output, found: list[Suggested]) -> None:
         days = "/".join(str(days) for _, days in said.percentiles) or "-"
         wanted = f"{said.warm_after}d" if said.warm_after else "-"
         rows.add_row(said.object_class, str(said.visits), days, now + warm, wanted, _why(each))
-    output.out.print(rows)
+    output.rows(rows)
 
 
 def _why(each: Suggested) -> str:

@@ -57,5 +57,5 @@ def print_rebuilt(output: Output, done: Rebuilt) -> None:
     for object_id, why in sorted(done.unread.items()):
         rows.add_row(object_id, why)
     if rows.row_count:
-        output.out.print(rows)
+        output.rows(rows)
     output.say("See what the ledger never heard of: forebay reconcile")

@@ -187,7 +187,7 @@ def _print(output: Output, verified: "VerifiedReceipt") -> None:
         safe = "yes" if entries[0]["safe_to_delete"] else "no"
         rows.add_row(str(count), size, safe, entries[0]["reason"])
     output.out.print()
-    output.out.print(rows)
+    output.rows(rows)
     unsafe = [entry for entry in verified.objects if not entry["safe_to_delete"]]
     _print_list(output, "Keep your copies of", [_named(entry) for entry in unsafe])
 

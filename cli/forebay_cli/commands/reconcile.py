@@ -127,7 +127,7 @@ def print_report(output: Output, report: Report, plan: Sequence[Action]) -> None
         said = EXPLANATIONS[kind]
         repair = said.repair.value if said.repair else "a person decides"
         rows.add_row(kind.value, f"{count:,}", said.owner.value, repair)
-    output.out.print(rows)
+    output.rows(rows)
     for kind in sorted(report.counts):
         _print_kind(output, kind, [d for d in report.differences if d.kind is kind])
     if plan:
@@ -149,7 +149,7 @@ def print_outcomes(output: Output, done: Sequence[Repaired]) -> None:
             about = each.action.difference
             rows.add_row(each.outcome.value, about.object_id or _where(about), each.said)
     if rows.row_count:
-        output.out.print(rows)
+        output.rows(rows)
     output.say("What was handed to a step takes a moment; compare again: forebay reconcile")
 
 

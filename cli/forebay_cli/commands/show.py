@@ -176,7 +176,7 @@ def print_objects(output: Output, records: Iterable[ObjectRecord]) -> None:
             size_text(record.size_bytes),
             _brief(record),
         )
-    output.out.print(rows)
+    output.rows(rows)
 
 
 def print_runs(output: Output, runs: Iterable[PipelineRun]) -> None:
@@ -187,7 +187,7 @@ def print_runs(output: Output, runs: Iterable[PipelineRun]) -> None:
     rows = table("pipeline run", "state", "sample", "since", "error")
     for run in runs:
         rows.add_row(run.run_id, run.state.value, run.sample, _when(run.state_since), run.error)
-    output.out.print(rows)
+    output.rows(rows)
 
 
 def _by_id(catalog: CatalogReader, object_id: str) -> FoundObject:

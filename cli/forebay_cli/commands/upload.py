@@ -232,7 +232,7 @@ class Report:
             size = size_text(sum(file.file.size_bytes for file in files))
             cells = (str(counts[result] or "-") for result in Result)
             summary.add_row(zone.value, str(len(files)), size, *cells)
-        output.out.print(summary)
+        output.rows(summary)
         rate = size_text(self.plan.size_bytes / max(self.seconds, 1e-3))
         output.out.print(f"\n{duration_text(self.seconds)}, {rate}/s.")
         _print_problems(output, self.failed, self.plan.left_aside)

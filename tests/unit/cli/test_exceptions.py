@@ -48,10 +48,13 @@ class Desk(ExceptionOffice):
         book, clock = ExceptionBook(stored, FakeExceptionHistory()), FakeClock()
         self.answers: list[Mapping[str, Any] | None] = []
         self.asked: list[Any] = []
+        self.known: dict[Scope, list[str]] = {}
         self.__dict__ |= {
             "exceptions": stored,
             "clock": clock,
             "functions": self,
+            "scopes": self,
+            "objects": lambda scope: iter(self.known.get(scope, ())),
             "names": {step: f"forebay-{step}" for step in Step},
             "person": ANNA,
             "by_request": RequestByOrder(self, RequestException(book, clock, os.urandom)),
@@ -126,6 +129,14 @@ def test_request_is_told_with_who_may_approve_it(run: Run, desk: Desk) -> None:
         result.stderr
     )
     assert not desk.asked
+
+
+def test_request_says_when_nothing_is_known_of_what_it_is_about(run: Run, desk: Desk) -> None:
+    told = "The catalog knows nothing of it yet: it will count for what arrives."
+
+    assert told in run(*HOLD, "--study", "2.25.1").stderr
+    desk.known[Scope(ScopeKind.STUDY, "2.25.1")] = ["an object"]
+    assert told not in run(*HOLD, "--study", "2.25.1").stderr
 
 
 def test_patient_is_never_stored_or_printed(run: Run, desk: Desk) -> None:
@@ -276,6 +287,10 @@ def test_list_shows_what_is_open_and_what_is_over(run: Run, desk: Desk) -> None:
     assert "over" in text
 
     told = document(run("list", "--json"))["exceptions"]
-    assert {each["exception_id"] for each in told} == {made, over.exception_id}
+    assert {each["exception_id"]: each["is_over"] for each in told} == {
+        made: False,
+        over.exception_id: True,
+    }
+    assert "over" in run("show", over.exception_id).stdout
     assert document(run("list", "--status", "ended", "--json"))["exceptions"] == []
     assert "No exception is so." in run("list", "--status", "REFUSED").stdout
