@@ -89,13 +89,14 @@ class Explanation:
     @property
     def rests_on(self) -> str:
         """What of the object the decision rests on."""
-        record = self.first
-        if self.decision is None:
+        record, decision = self.first, self.decision
+        if decision is None:
             return ""
         facts = [
             f"{record.size_bytes:,} bytes",
             f"placed on {_day(record.placed_at)}" if record.placed_at else "",
             f"this version made on {_day(record.version_since)}" if record.version_since else "",
+            f"last read on {_day(decision.last_access)}" if decision.last_access else "",
             f"consent {record.consent_state}" if record.consent_state else "",
             f"class by the rule: {record.class_rule}" if record.class_rule else "",
         ]

@@ -16,7 +16,7 @@ from forebay.domain.policy.classes import (
     Source,
     Tier,
 )
-from forebay.domain.policy.decision import Facts, decide
+from forebay.domain.policy.decision import Facts, PolicyDecision, decide
 from forebay.domain.policy.exceptions import (
     ExceptionKind,
     PolicyException,
@@ -160,6 +160,17 @@ def test_where_it_lies_and_what_the_decision_rests_on_is_told() -> None:
     assert told.lies_in == "STANDARD"
     assert told.rests_on.startswith(f"{told.first.size_bytes:,} bytes")
     assert told.document()["storage_class"] == "STANDARD"
+
+
+def test_when_it_was_last_read_is_told_as_it_was_known_then() -> None:
+    read = PLACED + timedelta(days=3)
+    decision = decide(HOT, Facts(PLACED, 1_000_000, last_access=read), (), read)
+    stored = PolicyDecision.from_dict(decision.as_dict())
+    (told,) = explain(FoundObject(replace(placed(), policy=stored)), None)
+
+    assert "last read on 2026-01-13" in told.rests_on
+    later = replace(decision, last_access=read + timedelta(hours=1))
+    assert decision.is_same(later)  # nothing is written for another read that changes no day
 
 
 def test_what_moved_since_the_decision_is_told_as_moved() -> None:

@@ -183,6 +183,8 @@ class PolicyDecision:
     policy: str = ""
     """Digest of the policy that said so."""
     decided_at: datetime | None = None
+    last_access: datetime | None = None
+    """When it was last read, as far as was known then."""
     unsettled: bool = False
     """Gates are being opened, or a worker that was overtaken may still open some: look again."""
     because: Mapping[str, str] = field(default_factory=dict)
@@ -210,6 +212,7 @@ class PolicyDecision:
             "trace": [line.as_dict() for line in self.trace],
             "policy": self.policy,
             "decided_at": utc_text(self.decided_at) if self.decided_at else "",
+            "last_access": utc_text(self.last_access) if self.last_access else "",
             "unsettled": self.unsettled or "",
             "because": dict(self.because),
         }
@@ -241,6 +244,7 @@ class PolicyDecision:
             ),
             policy=data.get("policy", ""),
             decided_at=utc_moment(data["decided_at"]) if "decided_at" in data else None,
+            last_access=utc_moment(data["last_access"]) if "last_access" in data else None,
             unsettled=data.get("unsettled", False),
             because=data.get("because", {}),
         )
@@ -274,7 +278,8 @@ class PolicyDecision:
         ]
 
 
-_OF_ITS_MAKING: Final = frozenset({"decided_at", "policy", "because", "trace"})
+# Who reads it again changes its days, or nothing.
+_OF_ITS_MAKING: Final = frozenset({"decided_at", "policy", "because", "trace", "last_access"})
 _OF_SUBSTANCE: Final = attrgetter(
     *(each.name for each in fields(PolicyDecision) if each.name not in _OF_ITS_MAKING)
 )
@@ -330,6 +335,7 @@ def decide(
         exceptions=tuple(each.exception_id for each in counting),
         trace=tuple(_trace(chosen, facts, counting, terms, now)),
         decided_at=now,
+        last_access=facts.last_access,
     )
     return replace(
         decision,
