@@ -1,5 +1,6 @@
 """Reading what is placed: all of it, once, as it was written, in both clouds."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -155,12 +156,22 @@ def test_a_region_without_prices_is_told_which_there_are() -> None:
 @pytest.mark.parametrize(
     "line, instead, says",
     [
-        ("as_of: 2025-09-14", "as_of: soon", "as_of: expected a date"),
-        ("currency: USD", "currency: EUR", "currency: expected USD, found 'EUR'"),
+        ("as_of: 2025-09-14", "as_of: soon", ":8: as_of: expected a date like 2026-01-31"),
+        ("as_of: 2025-09-14", "as_of: 2025-02-30", ':8: as_of: expected a value, found "2025-'),
+        ("currency: USD", "currency: EUR", ':7: currency: expected one of USD, found "EUR"'),
         ("put_per_1000: 0.005", "put_per_1000: x", "STANDARD/put_per_1000: expected a price"),
-        ("put_per_1000: 0.005", "putt: 1", "STANDARD: expected only storage_gb_month"),
-        ("  DEEP_ARCHIVE:", "  DEEPER:", "DEEP_ARCHIVE: expected a mapping, found None"),
-        ("region: us-east-1", "region: [", "cannot be read"),
+        ("put_per_1000: 0.005", "putt: 1", "STANDARD/putt: expected one of get_per_1000"),
+        ("put_per_1000: 0.005", "put_per_1000: true", "found true"),
+        ("put_per_1000: 0.005", "put_per_1000: -1", "found -1"),
+        ("put_per_1000: 0.005", "put_per_1000: .inf", "expected a price"),
+        ("put_per_1000: 0.005", "put_per_1000: .nan", "storage_classes/STANDARD: "),
+        ("  DEEP_ARCHIVE:", "  DEEPER:", "storage_classes: expected `DEEP_ARCHIVE`, found nothing"),
+        ("region: us-east-1", "region: us-east-1\nregion: us-east-1", "region: expected it once"),
+        ("region: us-east-1", "regoin: us-east-1", "expected `region`, found nothing"),
+        ("region: us-east-1", "region: [", "not YAML"),
+        ("region: us-east-1", "region: mars", "expected an AWS region like eu-central-1"),
+        ("egress_gb:", "egress_gb:\n  mars: 1", "egress_gb/mars: expected an AWS region"),
+        ("egress_gb:", "egress_gb:\n  mx-central-1: 1.0e-15", "egress_gb/mx-central-1: "),
     ],
 )
 def test_a_wrong_price_table_says_where_and_what(
@@ -174,3 +185,19 @@ def test_a_wrong_price_table_says_where_and_what(
         load_prices(path)
 
     assert says in str(raised.value)
+
+
+def test_all_that_is_wrong_with_a_price_table_is_told_at_once(tmp_path: Path) -> None:
+    text = (POLICIES / "prices" / "us-east-1.yaml").read_text("utf-8")
+    path = tmp_path / "mine.yaml"
+    wrong = text.replace("currency: USD", "currency: EUR").replace(
+        "get_per_1000: 0.0004", "gets: 1"
+    )
+    path.write_text(wrong, "utf-8")
+
+    with pytest.raises(PolicyError) as raised:
+        load_prices(path)
+
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 1 + 2 * wrong.count("gets: 1")
+    assert all(re.match(rf"{path}:[0-9]+: ", line) for line in lines)

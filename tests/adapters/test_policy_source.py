@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from forebay.adapters.compiled_policy import data_of, policy_of
 from forebay.adapters.policy_source import check_folder, compile_folder
-from forebay.adapters.price_table import load_prices
 from forebay.domain.policy.classes import (
     NOWHERE,
     Measure,
@@ -372,21 +371,6 @@ def test_more_lifecycle_rules_than_a_bucket_takes_are_told(tmp_path: Path) -> No
 class _WithoutAliases(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
-
-
-@pytest.mark.parametrize(
-    "old, new, problem",
-    [
-        ("region: us-east-1", "region: mars", "expected an AWS region like eu-central-1"),
-        ("egress_gb:", "egress_gb:\n  mx-central-1: 1.0e-15", "egress_gb: "),
-    ],
-)
-def test_prices_that_cannot_be_are_told(tmp_path: Path, old: str, new: str, problem: str) -> None:
-    text = (POLICIES / "prices/us-east-1.yaml").read_text("utf-8")
-    path = tmp_path / "prices.yaml"
-    path.write_text(changed(text, old, new), "utf-8")
-    with pytest.raises(PolicyError, match=problem):
-        load_prices(path)
 
 
 def test_a_complementary_pair_of_conditions_is_a_rule_for_every_object(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ win; compared with `policies/schema.json`, in sentences of our own.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,15 @@ import yaml
 from forebay.domain.policy.classes import Source
 from forebay.domain.policy.soundness import Place, Problem
 
-__all__ = ["SCHEMA", "Document", "read_document", "shape_problems"]
+__all__ = [
+    "SCHEMA",
+    "Document",
+    "PlacedProblem",
+    "placed_problems",
+    "read_document",
+    "read_file",
+    "shape_problems",
+]
 
 SCHEMA: Final = Path(__file__).resolve().parents[5] / "policies" / "schema.json"
 """In the checkout: policies are compiled where they are written, not where they are deployed."""
@@ -53,6 +61,49 @@ def read_document(folder: Path) -> Document:
     for path in sorted(folder.glob("*.yaml")):
         _File(path.name, document).read(path)
     return document
+
+
+def read_file(path: Path, *, name: str) -> Document:
+    """Return one YAML file, whose problems are told under a name."""
+    document = Document()
+    _File(name, document).read(path)
+    return document
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedProblem:
+    """One thing that is wrong, with its line."""
+
+    source: Source
+    place: str
+    says: str
+
+    def __str__(self) -> str:
+        """Return `file:line: place: what was expected, and what was found`."""
+        return ": ".join(part for part in (str(self.source), self.place, self.says) if part)
+
+
+def placed_problems(
+    document: Document, found: Iterable[Problem] | None = None, *, schema: Path = SCHEMA
+) -> tuple[PlacedProblem, ...]:
+    """Return what is wrong with a document, by line: what was found, or else what its schema finds.
+
+    What a file that cannot be read would have said is not missing.
+    """
+    if found is None:
+        found = shape_problems(document, schema)
+        if any(not problem.place for _, problem in document.problems):
+            found = [problem for problem in found if problem.place]
+    told = [
+        *document.problems,
+        *((document.source(problem.place), problem) for problem in found),
+    ]
+    placed = [
+        PlacedProblem(source, "/".join(map(str, each.place)), each.says) for source, each in told
+    ]
+    return tuple(
+        sorted(dict.fromkeys(placed), key=lambda each: (each.source.file, each.source.line))
+    )
 
 
 class _File:
@@ -158,16 +209,18 @@ class _File:
         self.document.problems.append((Source(self.name, line), Problem(place, says)))
 
 
-def shape_problems(document: Document) -> Iterator[Problem]:
-    """Yield everything that the schema does not allow."""
+def shape_problems(document: Document, schema: Path = SCHEMA) -> Iterator[Problem]:
+    """Yield everything that a schema does not allow."""
     # jsonschema tells one missing name at a time, each with the list of all that are wanted.
-    found = [each for error in _validator().iter_errors(document.data) for each in _told(error)]
+    found = [
+        each for error in _validator(schema).iter_errors(document.data) for each in _told(error)
+    ]
     yield from dict.fromkeys(found)
 
 
 @cache
-def _validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+def _validator(schema: Path) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads(schema.read_text("utf-8")))
 
 
 def _told(error: jsonschema.ValidationError) -> Iterator[Problem]:

@@ -17,8 +17,14 @@ from typing import Any, Final
 
 from forebay.adapters.compiled_policy import data_of, policy_of
 from forebay.adapters.policy import answer, compile_condition, fault, is_question
-from forebay.adapters.policy_files import Document, read_document, shape_problems
-from forebay.adapters.price_table import PRICES_FOLDER, load_prices
+from forebay.adapters.policy_files import (
+    Document,
+    PlacedProblem,
+    placed_problems,
+    read_document,
+    shape_problems,
+)
+from forebay.adapters.price_table import PRICES_FOLDER, check_prices
 from forebay.domain.classification import FACT_TYPES, facts_without
 from forebay.domain.objects import Kind
 from forebay.domain.policy import soundness
@@ -54,19 +60,6 @@ _DAYS_A_MONTH: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedProblem:
-    """One thing that is wrong, with its line."""
-
-    source: Source
-    place: str
-    says: str
-
-    def __str__(self) -> str:
-        """Return `file:line: place: what was expected, and what was found`."""
-        return ": ".join(part for part in (str(self.source), self.place, self.says) if part)
-
-
-@dataclass(frozen=True, slots=True)
 class Checked:
     """A policy, or everything that is wrong with its files in their order."""
 
@@ -85,30 +78,26 @@ def compile_folder(folder: Path, regions: Regions = _NOWHERE_GIVEN) -> dict[str,
 def check_folder(folder: Path, regions: Regions = _NOWHERE_GIVEN) -> Checked:
     """Read and check the policy of a folder.
 
-    Raises PolicyError where there is none, or its price tables cannot be read.
+    Raises PolicyError where there is none.
     """
     if not any(folder.glob("*.yaml")):
         raise PolicyError(f"{folder} holds no policy: expected classes.yaml there.")
-    prices = [load_prices(each) for each in sorted((folder / PRICES_FOLDER).glob("*.yaml"))]
+    tables = [check_prices(each) for each in sorted((folder / PRICES_FOLDER).glob("*.yaml"))]
     document = read_document(folder)
-    reading = _Reading(document, prices)
+    reading = _Reading(document, [table for table, _ in tables if table])
     policy = reading.policy(regions)
-    found = [
-        *document.problems,
-        *((document.source(each.place), each) for each in reading.problems),
-    ]
-    if not found:
-        try:
-            compile_rules(policy)
-        except PolicyError as error:
-            # Its sentence names the bucket, or a line of its own.
-            return Checked(None, (PlacedProblem(document.source(("classes",)), "", str(error)),))
-        return Checked(policy_of(data_of(policy)))
-    placed = [
-        PlacedProblem(source, "/".join(map(str, each.place)), each.says) for source, each in found
-    ]
-    order = sorted(dict.fromkeys(placed), key=lambda each: (each.source.file, each.source.line))
-    return Checked(None, tuple(order))
+    found = (
+        *placed_problems(document, reading.problems),
+        *itertools.chain.from_iterable(problems for _, problems in tables),
+    )
+    if found:
+        return Checked(None, found)
+    try:
+        compile_rules(policy)
+    except PolicyError as error:
+        # Its sentence names the bucket, or a line of its own.
+        return Checked(None, (PlacedProblem(document.source(("classes",)), "", str(error)),))
+    return Checked(policy_of(data_of(policy)))
 
 
 class _Reading:

@@ -1,31 +1,26 @@
 """Price tables: YAML files, one per region, dated and with their source."""
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from forebay.domain.policy.pricing import ClassPrices, PriceTable
+from forebay.domain.policy.soundness import Problem
 from forebay.domain.policy.storage_classes import StorageClass
 from forebay.errors import PolicyError
 from forebay.names import POLICY_PACKAGE, PRICES_FILE
 
-_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+if TYPE_CHECKING:
+    from forebay.adapters.policy_files import PlacedProblem
+
 PRICES_FOLDER: Final = "prices"
 """Below the folder of a policy."""
-PRICES: Final = (
-    "storage_gb_month",
-    "put_per_1000",
-    "transition_per_1000",
-    "get_per_1000",
-    "retrieval_gb",
-    "restore_per_1000",
-)
-"""What each storage class must quote, in the table's currency."""
+SCHEMA: Final = Path(__file__).resolve().parents[5] / "policies" / PRICES_FOLDER / "schema.json"
+"""In the checkout, as that of the policies."""
 
 
 def prices_for(region: str, policies: Path) -> PriceTable:
@@ -53,98 +48,86 @@ def deployed_prices(region: str) -> PriceTable | None:
         return None
     if region not in documents:
         return None
-    said = documents[region]
-    document = {**said, "as_of": date.fromisoformat(said["as_of"])}
-    return _Reader(Path(PRICES_FILE), document).table()
+    return _table(documents[region])
 
 
 def compiled_prices(policies: Path) -> dict[str, Any]:
     """Return every region's table of a policy's folder, checked, as data for the policy layer.
 
     Raises:
-        PolicyError: a table does not say what it must; the sentence names file and place.
+        PolicyError: a table does not say what it must; a line for each problem.
     """
     found: dict[str, Any] = {}
     for path in sorted((policies / PRICES_FOLDER).glob("*.yaml")):
-        document = _document(path)
-        table = _Reader(path, document).table()
-        found[table.region] = {**document, "as_of": table.as_of.isoformat()}
+        document, problems = _checked(path)
+        if problems:
+            raise PolicyError("\n".join(map(str, problems)))
+        found[document["region"]] = document
     return found
 
 
 def load_prices(path: Path) -> PriceTable:
-    """Return the prices of a file; raises PolicyError with file, place, expected and found."""
-    return _Reader(path, _document(path)).table()
+    """Return the prices of a file; raises PolicyError with a line for each problem."""
+    table, problems = check_prices(path)
+    if table is None:
+        raise PolicyError("\n".join(map(str, problems)))
+    return table
 
 
-def _document(path: Path) -> Mapping[str, Any]:
-    # YAML takes time to import, and only those who plan read prices.
-    import yaml  # noqa: PLC0415
-
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise PolicyError(f"{path} cannot be read as a price table: {error}") from error
-    if not isinstance(document, Mapping):
-        raise PolicyError(f"{path}: expected a mapping at the top.")
-    return document
+def check_prices(path: Path) -> tuple[PriceTable | None, Sequence["PlacedProblem"]]:
+    """Return the prices of a file, or everything that is wrong with it, by line."""
+    document, problems = _checked(path)
+    return (None if problems else _table(document)), problems
 
 
-class _Reader:
-    def __init__(self, path: Path, document: Mapping[str, Any]) -> None:
-        self.path, self.document = path, document
+def _checked(path: Path) -> tuple[Mapping[str, Any], Sequence["PlacedProblem"]]:
+    # YAML takes time to import, and is not in the functions: only those who plan read such files.
+    from forebay.adapters.policy_files import placed_problems, read_file  # noqa: PLC0415
 
-    def table(self) -> PriceTable:
-        as_of = self.document.get("as_of")
-        if not isinstance(as_of, date):
-            raise self.wrong("as_of", "a date like 2026-01-31", as_of)
-        if self.document.get("currency") != "USD":
-            raise self.wrong("currency", "USD", self.document.get("currency"))
-        classes = self.section("storage_classes", self.document.get("storage_classes"))
-        egress = self.section("egress_gb", self.document.get("egress_gb", {}))
-        region = self.text("region")
-        if not _REGION.fullmatch(region):
-            raise self.wrong("region", "an AWS region like eu-central-1", region)
-        quoted = {each: self.class_prices(each, classes.get(each.value)) for each in StorageClass}
+    document = read_file(path, name=_name(path))
+    if isinstance(document.data.get("as_of"), date):
+        document.data["as_of"] = document.data["as_of"].isoformat()
+    problems = placed_problems(document, schema=SCHEMA)
+    if not problems:
+        problems = placed_problems(document, _too_fine(document.data))
+    return document.data, problems
+
+
+def _too_fine(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the prices that have more digits than an amount can hold."""
+    for name, said in document["storage_classes"].items():
         try:
-            return PriceTable.quoted(
-                region,
-                quoted,
-                egress_gb={str(to): self.price(f"egress_gb/{to}", egress[to]) for to in egress},
-                as_of=as_of,
-                source=self.text("source"),
-            )
+            ClassPrices.quoted(_decimals(said))
         except ValueError as error:
-            raise PolicyError(f"{self.path}, egress_gb: {error}.") from error
-
-    def class_prices(self, storage_class: StorageClass, said: Any) -> ClassPrices:
-        place = f"storage_classes/{storage_class}"
-        prices = self.section(place, said)
-        if unknown := sorted(set(prices) - set(PRICES)):
-            raise self.wrong(place, f"only {', '.join(PRICES)}", unknown[0])
-        quoted = {each: self.price(f"{place}/{each}", prices.get(each)) for each in PRICES}
+            yield Problem(("storage_classes", name), str(error))
+    for to, price in document.get("egress_gb", {}).items():
         try:
-            return ClassPrices.quoted(quoted)
+            PriceTable.egress_quoted({to: _decimal(price)})
         except ValueError as error:
-            raise PolicyError(f"{self.path}, {place}: {error}.") from error
+            yield Problem(("egress_gb", to), str(error))
 
-    def price(self, place: str, said: Any) -> Decimal:
-        is_number = isinstance(said, int | float) and not isinstance(said, bool)
-        if not is_number or not 0 <= said < 10**6:
-            raise self.wrong(place, "a price in the table's currency, 0 or more", said)
-        # The shortest text that is this number is the one in the file.
-        return Decimal(str(said))
 
-    def section(self, place: str, said: Any) -> Mapping[str, Any]:
-        if not isinstance(said, Mapping):
-            raise self.wrong(place, "a mapping", said)
-        return said
+def _table(document: Mapping[str, Any]) -> PriceTable:
+    classes = document["storage_classes"]
+    return PriceTable.quoted(
+        document["region"],
+        {each: ClassPrices.quoted(_decimals(classes[each.value])) for each in StorageClass},
+        egress_gb=_decimals(document.get("egress_gb", {})),
+        as_of=date.fromisoformat(document["as_of"]),
+        source=document["source"].strip(),
+    )
 
-    def text(self, place: str) -> str:
-        said = self.document.get(place)
-        if not isinstance(said, str) or not said.strip():
-            raise self.wrong(place, "text", said)
-        return said.strip()
 
-    def wrong(self, place: str, expected: str, found: Any) -> PolicyError:
-        return PolicyError(f"{self.path}, {place}: expected {expected}, found {found!r}.")
+def _decimals(prices: Mapping[str, float]) -> dict[str, Decimal]:
+    return {name: _decimal(price) for name, price in prices.items()}
+
+
+def _decimal(price: float) -> Decimal:
+    # The shortest text that is this number is the one in the file.
+    return Decimal(str(price))
+
+
+def _name(path: Path) -> str:
+    """Return how people know a table: within its policy, or as they gave it."""
+    is_policys = path.parent.name == PRICES_FOLDER
+    return f"{PRICES_FOLDER}/{path.name}" if is_policys else str(path)

@@ -122,8 +122,12 @@ class PriceTable:
         source: str,
     ) -> Self:
         """Return a table in US dollars with egress as quoted, per GB."""
-        egress = {to: _per_gb(price) for to, price in egress_gb.items()}
-        return cls(region, "USD", as_of, source, classes, egress)
+        return cls(region, "USD", as_of, source, classes, cls.egress_quoted(egress_gb))
+
+    @staticmethod
+    def egress_quoted(egress_gb: Mapping[str, Decimal]) -> dict[str, Money]:
+        """Return egress as Amazon quotes it, per GB; raises ValueError for too many decimals."""
+        return {to: _per_gb(price) for to, price in egress_gb.items()}
 
     def egress_to(self, region: str) -> Money:
         """Return what a byte costs that is copied to another region."""
