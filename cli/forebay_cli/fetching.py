@@ -34,7 +34,9 @@ _LONGEST_NAME: Final = 200
 # The strongest that is known and can be computed is what the bytes are compared by.
 _STRENGTH: Final = (
     Algorithm.SHA512,
+    Algorithm.SHA384,
     Algorithm.SHA256,
+    Algorithm.SHA224,
     Algorithm.SHA1,
     Algorithm.MD5,
     Algorithm.CRC64NVME,

@@ -101,19 +101,18 @@ def _compare(
 ) -> dict[PurePath, Judged]:
     """Return the judgements after holding each file against what the lists declare.
 
-    Both sides of a contradiction are convicted: nobody can tell from here which one is wrong.
+    Both sides of a contradiction are convicted, for nobody can tell from here which one is wrong.
     """
     after = dict(judged)
     for file, entries in declarations.by_list.items():
         for target, entry in entries:
             finding = _contradiction(judged.get(target), entry)
-            if finding is None:
-                continue
-            if file in after:
-                after[file] = after[file].refused(finding)
-            if target in after and not after[target].trouble:
+            if finding and target in after and not after[target].trouble:
                 about = replace(finding, position=file.name)
                 after[target] = after[target].refused(about)
+            fault = finding or _wrong_size(judged[target], entry)
+            if fault and file in after:
+                after[file] = after[file].refused(fault)
     return after
 
 
@@ -127,8 +126,9 @@ def _target(file: PurePath, entry: ManifestEntry) -> PurePath:
 def _contradiction(target: Judged | None, entry: ManifestEntry) -> Finding | None:
     if target is None or target.trouble:
         return Finding(
-            code=ReasonCode.DIGEST_MISMATCH,
-            message="A file that the checksum list names is not there or cannot be read.",
+            code=ReasonCode.LISTED_FILE_MISSING,
+            message="A file that the checksum list names is not there or cannot be read: complete"
+            " the files, or correct the list.",
             owner=Owner.SENDER,
             position=f"line {entry.line}",
             expected=f"{entry.algorithm.value} {entry.value}",
@@ -140,3 +140,18 @@ def _contradiction(target: Judged | None, entry: ManifestEntry) -> Finding | Non
     declared = Digest(entry.algorithm, entry.value, Witness.SENDER_MANIFEST, f"line {entry.line}")
     evidence = Digest(entry.algorithm, value, Witness.FOREBAY)
     return judge([declared], [evidence]).finding
+
+
+def _wrong_size(target: Judged, entry: ManifestEntry) -> Finding | None:
+    """The digest vouches for the bytes, so that a wrong size convicts the list alone."""
+    if entry.size_bytes in (None, target.size_bytes):
+        return None
+    return Finding(
+        code=ReasonCode.SIZE_MISMATCH,
+        message="The checksum list tells another size than a file has whose digest fits: correct"
+        " the list.",
+        owner=Owner.SENDER,
+        position=f"line {entry.line}",
+        expected=f"{entry.size_bytes} bytes",
+        found=f"{target.size_bytes} bytes",
+    )

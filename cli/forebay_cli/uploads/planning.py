@@ -16,7 +16,7 @@ from typing import Final
 
 from forebay.domain.arrivals import read_key
 from forebay.domain.checksum_names import sidecar_target
-from forebay.domain.integrity import Algorithm, normalise_digest
+from forebay.domain.integrity import CRYPTOGRAPHIC, normalise_digest
 from forebay.domain.objects import Kind
 from forebay.names import PIPELINES_SITE, Zone
 from forebay_cli.failures import CommandError, WrongUsage
@@ -180,7 +180,7 @@ def _read_declaration(path: Path) -> dict[str, str]:
     """Return the digest in a sidecar, by algorithm, as lower-case hex."""
     with path.open(encoding="utf-8", errors="replace") as file:
         words = file.read(_DIGEST_LINE_BYTES).split()
-    for algorithm in (Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256, Algorithm.SHA512):
+    for algorithm in CRYPTOGRAPHIC:
         for word in (words[:1], words[-1:]):
             value = normalise_digest(algorithm, word[0]) if word else None
             if value:

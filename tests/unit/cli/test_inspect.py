@@ -235,7 +235,7 @@ def test_only_the_first_reasons_are_printed_and_the_rest_is_counted(tmp_path: Pa
     put(tmp_path, md5__txt=lines.encode())
     result = run(tmp_path)
     assert result.exit_code == 1
-    assert result.stdout.count("DIGEST_MISMATCH") == 3
+    assert result.stdout.count("LISTED_FILE_MISSING") == 3
     assert "… and 2 more" in result.stdout
 
 
@@ -267,7 +267,7 @@ def test_multiqc_gets_a_row_for_every_file_that_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["md5sum.txt", "received.lst"], ids=["by name", "by content"])
-@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha512"])
+@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha384", "sha512"])
 def test_a_list_that_holds_convicts_nobody(tmp_path: Path, name: str, algorithm: str) -> None:
     put(tmp_path, s__fastq=READS)
     (tmp_path / name).write_text(f"{hashlib.new(algorithm, READS).hexdigest()}  s.fastq\n")
@@ -295,8 +295,22 @@ def test_a_list_that_names_a_missing_file_is_convicted(tmp_path: Path) -> None:
     documents = judged(tmp_path, exit_code=1)
     assert documents["s.fastq"]["verdict"] == "valid"
     assert documents["MD5SUMS"]["verdict"] == "invalid"
+    assert codes(documents["MD5SUMS"]) == ["LISTED_FILE_MISSING"]
     assert documents["MD5SUMS"]["reasons"][0]["position"] == "line 2"
     assert documents["MD5SUMS"]["reasons"][0]["found"] == "no file"
+
+
+def test_a_wrong_size_convicts_the_list_alone_when_the_digest_fits(tmp_path: Path) -> None:
+    entry = {"path": "s.fastq", "md5": md5(READS), "size": len(READS) + 1}
+    put(tmp_path, s__fastq=READS, checksums__json=json.dumps([entry]).encode())
+    documents = judged(tmp_path, exit_code=1)
+    assert documents["s.fastq"]["verdict"] == "valid"
+    assert codes(documents["checksums.json"]) == ["SIZE_MISMATCH"]
+    reason = documents["checksums.json"]["reasons"][0]
+    assert (reason["expected"], reason["found"]) == (
+        f"{len(READS) + 1} bytes",
+        f"{len(READS)} bytes",
+    )
 
 
 def test_a_list_named_alone_is_held_against_the_files_beside_it(tmp_path: Path) -> None:

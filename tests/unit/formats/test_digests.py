@@ -7,7 +7,7 @@ from typing import Never
 
 import pytest
 
-from forebay.domain.integrity import Algorithm, Witness
+from forebay.domain.integrity import CRYPTOGRAPHIC, Algorithm, Witness
 from forebay.formats import digests
 from forebay.formats.digests import MultiDigest, WorkerThread, can_compute, digest_chunks
 
@@ -19,12 +19,12 @@ def test_digests_are_those_of_hashlib_whatever_the_chunk_size(chunk_bytes: int) 
     chunks = (DATA[at : at + chunk_bytes] for at in range(0, len(DATA), chunk_bytes))
     found, size_bytes = digest_chunks(
         chunks,
-        (Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256, Algorithm.SHA512, Algorithm.CRC32),
+        (*CRYPTOGRAPHIC, Algorithm.CRC32),
     )
     assert size_bytes == len(DATA)
     assert {each.witness for each in found} == {Witness.FOREBAY}
     values = {each.algorithm: each.value for each in found}
-    for name in ("md5", "sha1", "sha256", "sha512"):
+    for name in ("md5", "sha1", "sha224", "sha256", "sha384", "sha512"):
         assert values[Algorithm(name)] == hashlib.new(name, DATA).hexdigest()
     assert values[Algorithm.CRC32] == f"{zlib.crc32(DATA):08x}"
 

@@ -300,7 +300,14 @@ def test_inspection_is_valid_only_when_every_line_was_understood() -> None:
 
 @pytest.mark.parametrize(
     "name,algorithm",
-    [("SHA2-256", "sha256"), ("sha_256", "sha256"), ("md5sum", "md5"), ("sha3-256", None)],
+    [
+        ("SHA2-256", "sha256"),
+        ("SHA2-384", "sha384"),
+        ("sha224sum", "sha224"),
+        ("sha_256", "sha256"),
+        ("md5sum", "md5"),
+        ("sha3-256", None),
+    ],
 )
 def test_algorithm_is_known_by_its_common_names(name: str, algorithm: str | None) -> None:
     assert named_algorithm(name) == algorithm
@@ -313,6 +320,9 @@ def test_algorithm_is_known_by_its_common_names(name: str, algorithm: str | None
         ("x.bam.md5.txt", "md5", "x.bam"),
         ("x.SHA256", "sha256", "x"),
         ("x.sha512sum", "sha512", "x"),
+        ("x.bam.sha384", "sha384", "x.bam"),
+        ("SHA224SUMS", "sha224", ""),
+        ("bag/manifest-sha384.txt", "sha384", ""),
         ("s/MD5.txt", "md5", ""),
         ("s/md5sum.txt", "md5", ""),
         ("SHA256SUMS", "sha256", ""),

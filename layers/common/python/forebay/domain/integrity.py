@@ -16,7 +16,9 @@ class Algorithm(StrEnum):
 
     MD5 = "md5"
     SHA1 = "sha1"
+    SHA224 = "sha224"
     SHA256 = "sha256"
+    SHA384 = "sha384"
     SHA512 = "sha512"
     CRC32 = "crc32"
     CRC32C = "crc32c"
@@ -26,12 +28,25 @@ class Algorithm(StrEnum):
 DIGEST_BYTES: Final[dict[Algorithm, int]] = {
     Algorithm.MD5: 16,
     Algorithm.SHA1: 20,
+    Algorithm.SHA224: 28,
     Algorithm.SHA256: 32,
+    Algorithm.SHA384: 48,
     Algorithm.SHA512: 64,
     Algorithm.CRC32: 4,
     Algorithm.CRC32C: 4,
     Algorithm.CRC64NVME: 8,
 }
+
+
+CRYPTOGRAPHIC: Final = (
+    Algorithm.MD5,
+    Algorithm.SHA1,
+    Algorithm.SHA256,
+    Algorithm.SHA512,
+    Algorithm.SHA224,
+    Algorithm.SHA384,
+)
+"""Those whose digests are long enough to be known by their length, from the most usual."""
 
 
 class Witness(StrEnum):
@@ -201,9 +216,9 @@ def _mismatch(declaration: Digest, proof: Digest) -> Finding:
     return Finding(
         code=ReasonCode.DIGEST_MISMATCH,
         message=(
-            f"The {name} of the stored bytes is not the one in {said_by}: the file was changed or"
-            " damaged before or during the upload, or the checksum belongs to another file. Compare"
-            " with the original and upload it again."
+            f"The {name} of the file's bytes is not the one in {said_by}: the file was changed or"
+            " damaged on its way, or the checksum belongs to another file. Compare with the"
+            " original and upload it again."
         ),
         owner=Owner.SENDER,
         position=declaration.source.rpartition("/")[2],

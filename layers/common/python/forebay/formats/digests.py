@@ -12,13 +12,13 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from forebay.domain.integrity import DIGEST_BYTES, Algorithm, Digest, Witness
+from forebay.domain.integrity import CRYPTOGRAPHIC, DIGEST_BYTES, Algorithm, Digest, Witness
 
 __all__ = ["MultiDigest", "SharedDigest", "WorkerThread", "can_compute", "digest_chunks"]
 
 Data = TypeVar("Data")
 
-_HASHLIB: Final = frozenset({Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256, Algorithm.SHA512})
+_HASHLIB: Final = frozenset(CRYPTOGRAPHIC)
 _AWSCRT: Final = {Algorithm.CRC32C: "crc32c", Algorithm.CRC64NVME: "crc64nvme"}
 
 # From fast to slow, as processors with SHA extensions are.
@@ -27,7 +27,9 @@ _SLOWNESS: Final = (
     Algorithm.CRC32C,
     Algorithm.CRC32,
     Algorithm.SHA1,
+    Algorithm.SHA224,
     Algorithm.SHA256,
+    Algorithm.SHA384,
     Algorithm.SHA512,
     Algorithm.MD5,
 )

@@ -19,7 +19,7 @@ from typing import Any, Final
 from forebay.domain.checksum_names import is_bag_manifest, is_checksum_name, sidecar_target
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.inspection import Inspection
-from forebay.domain.integrity import DIGEST_BYTES, Algorithm, normalise_digest
+from forebay.domain.integrity import CRYPTOGRAPHIC, DIGEST_BYTES, Algorithm, normalise_digest
 
 __all__ = [
     "ManifestEntry",
@@ -72,18 +72,21 @@ _NAMED_ALGORITHMS: Final = {
     "md5": Algorithm.MD5,
     "sha": Algorithm.SHA1,
     "sha1": Algorithm.SHA1,
+    "sha224": Algorithm.SHA224,
+    "sha2224": Algorithm.SHA224,
     "sha256": Algorithm.SHA256,
     "sha2256": Algorithm.SHA256,
+    "sha384": Algorithm.SHA384,
+    "sha2384": Algorithm.SHA384,
     "sha512": Algorithm.SHA512,
     "sha2512": Algorithm.SHA512,
     "crc32": Algorithm.CRC32,
     "crc32c": Algorithm.CRC32C,
     "crc64nvme": Algorithm.CRC64NVME,
 }
-# Checksums of 4 and 8 bytes are ambiguous and easily something else; they need a name.
-_SELF_EVIDENT: Final = (Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256, Algorithm.SHA512)
-
-_ALGORITHM_WORD: Final = re.compile(r"md5|sha1|sha256|sha512|crc32c|crc32|crc64nvme", re.IGNORECASE)
+_ALGORITHM_WORD: Final = re.compile(
+    r"md5|sha(?:1|224|256|384|512)|crc32c|crc32|crc64nvme", re.IGNORECASE
+)
 
 _TAGGED: Final = re.compile(
     r"(?P<algorithm>[A-Za-z0-9][A-Za-z0-9/-]*) ?\((?P<path>.+)\) ?= ?(?P<digest>\S+)"
@@ -347,13 +350,14 @@ def _digest(tag: str, text: str, hint: Algorithm | None) -> tuple[Algorithm, str
         if algorithm is None:
             raise _LineError("uses a digest algorithm that Forebay does not know")
         return algorithm, _value(algorithm, text)
-    candidates = [*_SELF_EVIDENT, *([hint] if hint else [])]
+    # Checksums of 4 and 8 bytes are ambiguous and easily something else; they need a name.
+    candidates = [*CRYPTOGRAPHIC, *([hint] if hint else [])]
     for algorithm in candidates:
         if (value := normalise_digest(algorithm, text)) is not None:
             return algorithm, value
     raise _LineError(
         "has a digest of the wrong length; it may be cut off",
-        expected="32, 40, 64 or 128 hex digits, or base64",
+        expected="32, 40, 56, 64, 96 or 128 hex digits, or base64",
         found=f"{len(text)} characters",
     )
 
@@ -569,7 +573,7 @@ def _may_describe(value: object) -> bool:
         names = {_plain_column(name) for name in value}
         return any(map(named_algorithm, names)) or not names.isdisjoint(_NESTED)
     return isinstance(value, str) and any(
-        normalise_digest(algorithm, value) for algorithm in _SELF_EVIDENT
+        normalise_digest(algorithm, value) for algorithm in CRYPTOGRAPHIC
     )
 
 
@@ -617,7 +621,7 @@ _TYPE_COLUMNS: Final = ("algorithm", "type", "checksumtype", "checksumalgorithm"
 
 def _guessed(text: str) -> str:
     """Return the name of the algorithm whose digests are as long as this one."""
-    fitting = (each for each in _SELF_EVIDENT if normalise_digest(each, text) is not None)
+    fitting = (each for each in CRYPTOGRAPHIC if normalise_digest(each, text) is not None)
     return next((each.value for each in fitting), Algorithm.SHA256.value)
 
 

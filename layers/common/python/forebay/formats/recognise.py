@@ -56,12 +56,12 @@ _FASTQ: Final = re.compile(rb"(?:\s*\n)?@\S[^\n]*\r?\n[A-Za-z.*=-]+\r?\n[^\t\n]"
 # Base64 counts only with its padding: else every line of a long word and a blank would do.
 _MANIFEST: Final = re.compile(
     rb"\\?[0-9A-Fa-f]{32,128}(?:[ \t][^\n]+)?(?:\r?\n|$)"
-    rb"|(?:[0-9A-Za-z+/]{22}==|[0-9A-Za-z+/]{27}=|[0-9A-Za-z+/]{43}=|[0-9A-Za-z+/]{86}==)"
+    rb"|(?:[0-9A-Za-z+/]{22}==|[0-9A-Za-z+/]{27}=|[0-9A-Za-z+/]{38}==|[0-9A-Za-z+/]{43}=|[0-9A-Za-z+/]{86}==)"
     rb"[ \t][ *]?[^\n]+(?:\r?\n|$)"
     rb"|(?:MD5|SHA-?\d+)[^\n]*\([^\n]+\) ?= ?[0-9A-Fa-f]{32}"
     rb"|%%%% HASHDEEP-"
     rb"|(?:;[^\n]*\n)+[^\n;]+ [0-9A-Fa-f]{8}\r?(?:\n|$)"
-    rb"|[^\n]*\t(?:md5|sha1|sha256|sha512)(?:sum)?[\t\r\n]",
+    rb"|[^\n]*\t(?:md5|sha(?:1|224|256|384|512))(?:sum)?[\t\r\n]",
     re.IGNORECASE,
 )
 # Many a JSON is called so; one that pairs names with digests from its start is meant as a manifest.
