@@ -14,7 +14,8 @@ from forebay.domain.integrity import Algorithm
 from forebay.formats.any_file import FileReport, inspect_any
 from forebay.formats.recognise import FileKind
 from forebay.formats.source import FileSource
-from forebay_cli.inspecting.course import inspect_paths
+from forebay_cli.inspecting.course import inspect_found
+from forebay_cli.inspecting.finding_files import find_files
 
 CORPUS = (Path(__file__).parents[2] / ".." / "shared" / "corpus").resolve()
 
@@ -135,7 +136,9 @@ def test_lists_and_bags_are_judged_with_the_files_beside_them() -> None:
     files = {row["case"]: row["manifest"] for row in rows("manifests")}
     judged = {
         each.path: each
-        for each in inspect_paths([CORPUS / "manifests"], jobs=2, progress=lambda _: None)
+        for each in inspect_found(
+            find_files([CORPUS / "manifests"]), jobs=2, progress=lambda _: None
+        )
     }
     wrong = []
     for case, expected in truth.items():

@@ -1,6 +1,6 @@
 """The course of an inspection on a disk: find, judge in parallel, hold against checksum lists."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -11,7 +11,7 @@ from forebay.domain.integrity import Algorithm
 from forebay_cli.inspecting import judging
 from forebay_cli.inspecting.companions import hold_together
 from forebay_cli.inspecting.declared import Wanted, judge_with_lists
-from forebay_cli.inspecting.finding_files import find_files
+from forebay_cli.inspecting.finding_files import Found
 from forebay_cli.inspecting.judging import (
     Judged,
     crashed,
@@ -25,18 +25,12 @@ Progress = Callable[[int], None]
 _LIST_MAX_BYTES: Final = 64 << 20
 
 
-def total_bytes(paths: Iterable[Path]) -> int:
-    """Return the size of everything that will be read."""
-    return sum(file.stat().st_size for file in find_files(paths).files if file.exists())
-
-
-def inspect_paths(paths: Iterable[Path], *, jobs: int, progress: Progress) -> Iterator[Judged]:
+def inspect_found(found: Found, *, jobs: int, progress: Progress) -> Iterator[Judged]:
     """Yield the judgement of every file and bag, in the order they were found.
 
     Files that a checksum list or an index speaks of are read even when they were not named; they
     are not reported.
     """
-    found = find_files(paths)
 
     def judge_all(wanted: Wanted) -> Iterator[tuple[PurePath, Judged]]:
         return judge_in_parallel(wanted, jobs=jobs, progress=progress)

@@ -83,15 +83,31 @@ def _judge_file(path: Path, algorithms: Collection[Algorithm]) -> Judged:
 
 
 def _judge_bag(folder: Path) -> Judged:
-    files = {name: _FileOfBag(path) for name, path in files_of_bag(folder).items()}
-    inspection = inspect_bag(files)
-    return Judged(
+    paths = files_of_bag(folder)
+    inspection = inspect_bag({name: _FileOfBag(path) for name, path in paths.items()})
+    judged = Judged(
         path=str(folder),
         kind=FileKind.MANIFEST.value,
         verdict=inspection.verdict.value,
         reasons=inspection.findings,
         metadata=inspection.record.as_metadata() if inspection.record else {},
         size_bytes=inspection.bytes_read,
+    )
+    for name, path in paths.items():
+        if not path.resolve().is_relative_to(folder.resolve()):
+            judged = judged.refused(_leads_outside(name))
+    return judged
+
+
+def _leads_outside(name: str) -> Finding:
+    return Finding(
+        code=ReasonCode.UNSAFE_NAME,
+        message="A file of the bag is a link to one outside of it, which will not be there where"
+        " the bag is unpacked: put the file itself into the bag.",
+        owner=Owner.SENDER,
+        position=name,
+        expected="a file within the bag",
+        found="a link that leads outside",
     )
 
 

@@ -6,7 +6,7 @@ Apart from the command, because it imports the parsers, which no other command s
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from forebay.domain.findings import Verdict
 from forebay.formats.recognise import FileKind
 from forebay_cli.failures import EXIT_OK, EXIT_TROUBLE
 from forebay_cli.home import Home
-from forebay_cli.inspecting.course import inspect_paths, total_bytes
+from forebay_cli.inspecting.course import inspect_found
+from forebay_cli.inspecting.finding_files import find_files
 from forebay_cli.inspecting.judging import Judged
 from forebay_cli.inspecting.multiqc import multiqc_document
 from forebay_cli.inspecting.remote import inspect_uri, is_uri
@@ -89,8 +90,17 @@ def _judge(output: Output, paths: Iterable[str], target: Target, jobs: int) -> I
     for uri in (path for path in paths if is_uri(path)):
         yield from inspect_uri(target.account(Home.find()).s3, uri, jobs=jobs)
     if local:
-        with _bar(output, total_bytes(local)) as advance:
-            yield from inspect_paths(local, jobs=jobs, progress=advance)
+        found = find_files(local)
+        with _bar(output, found.size_bytes) as advance:
+            yield from inspect_found(found, jobs=jobs, progress=advance)
+        _tell_passed_over(output, found.passed_over)
+
+
+def _tell_passed_over(output: Output, passed_over: Mapping[str, int]) -> None:
+    """Say what was not looked into, to programs too: it may be what somebody meant to ship."""
+    counts = [f"{what} ({count})" for what, count in passed_over.items()]
+    if counts:
+        output.remarks.print(f"Not looked into: {', '.join(counts)}. Name one to have it judged.")
 
 
 @contextmanager

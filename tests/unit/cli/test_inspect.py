@@ -190,6 +190,23 @@ def test_what_cannot_be_read_ends_with_3_and_is_shown(tmp_path: Path) -> None:
     assert "1 valid · 1 unreadable" in result.stdout
 
 
+def test_what_is_passed_over_in_a_folder_is_counted(tmp_path: Path, bag: Path) -> None:
+    put(tmp_path, s__fastq=READS)
+    (tmp_path / ".thumbnail").write_bytes(b"x")
+    (tmp_path / ".trash").mkdir()
+    (tmp_path / "linked").symlink_to(bag)
+    os.mkfifo(tmp_path / "pipe")
+    (bag / "data" / ".hidden").write_bytes(b"of the bag, and judged with it")
+    result = run("--json", tmp_path)
+    assert "Not looked into: hidden files (1), hidden folders (1), links to folders (1)," in (
+        " ".join(result.stderr.split())
+    )
+    assert "pipes or devices (1)" in result.stderr
+    (tmp_path / "named").mkdir()
+    put(tmp_path / "named", s__fastq=READS)
+    assert run(tmp_path / "named").stderr == ""
+
+
 def test_a_folder_that_cannot_be_opened_is_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,6 +351,18 @@ def test_a_bag_with_a_changed_file_is_refused(bag: Path) -> None:
     put(bag / "data", s__fastq=READS + READS)
     documents = judged(bag.parent, exit_code=1)
     assert codes(documents["bag"]) == ["DIGEST_MISMATCH"]
+
+
+def test_a_bag_whose_file_is_a_link_out_of_it_is_refused(tmp_path: Path, bag: Path) -> None:
+    inside = bag / "data" / "s.fastq"
+    inside.rename(tmp_path / "elsewhere.fastq")
+    inside.symlink_to(tmp_path / "elsewhere.fastq")
+    (reason,) = judged(bag, exit_code=1)["bag"]["reasons"]
+    assert (reason["code"], reason["position"]) == ("UNSAFE_NAME", "data/s.fastq")
+    inside.unlink()
+    (tmp_path / "elsewhere.fastq").rename(bag / "kept.fastq")
+    inside.symlink_to(Path("..") / "kept.fastq")
+    assert judged(bag)["bag"]["verdict"] == "valid"
 
 
 def test_hidden_files_of_a_bag_belong_to_it(bag: Path) -> None:
