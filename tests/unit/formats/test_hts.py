@@ -37,6 +37,8 @@ VCF_HEADER = (
     '##INFO=<ID=DP,Number=1,Type=Integer,Description="Depth">\n'
     '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n'
     '##FORMAT=<ID=AD,Number=R,Type=Integer,Description="Depths">\n'
+    '##FILTER=<ID=q10,Description="Quality below 10">\n'
+    '##FILTER=<ID=s50,Description="In less than half of the samples">\n'
     "##contig=<ID=chr1,length=248956422>\n"
     "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ts1\ts2\n"
 )
@@ -124,11 +126,15 @@ CRAM_EOF = bytes.fromhex(
 
 
 def cram(
-    *, slice_records: int = 2, counters: Sequence[int] = (0,), starts: Sequence[int] = (0, 1, 2, 3)
+    *,
+    slice_records: int = 2,
+    counters: Sequence[int] = (0,),
+    starts: Sequence[int] = (0, 1, 2, 3),
+    text: str = SAM_HEADER,
 ) -> bytes:
-    text = SAM_HEADER.encode()
-    packed = gzip.compress(struct.pack("<i", len(text)) + text, mtime=0)
-    header = cram_block(1, 0, packed, len(text) + 4)
+    raw = text.encode()
+    packed = gzip.compress(struct.pack("<i", len(raw)) + raw, mtime=0)
+    header = cram_block(1, 0, packed, len(raw) + 4)
     compression = cram_block(0, 1, b"\x01\0\x01\0\x01\0")
     blocks = [
         compression,
@@ -370,6 +376,8 @@ def test_a_sort_order_that_is_not_kept_is_a_warning() -> None:
         bam_record(tags=b"XZZa\tb\0"),
         bam_record(tags=b"XZZa\nb\0NMC\0"),
         bam_record(tags=b"XHHABC\0"),
+        bam_record(tags=b"XHHABCG\0"),
+        bam_record(tags=b"XHHab\0"),
         bam_record(tags=b"NMI\0"),
         bam_record(tags=b"NM?\0"),
         bam_record(tags=b"RGZa"),
@@ -406,6 +414,8 @@ def test_bam_records_at_the_edge_of_the_rules_are_valid(record: bytes) -> None:
         b"BAM\1" + struct.pack("<ii", 0, 2**31 - 1),
         b"BAM\1" + struct.pack("<iii", 0, 1, -5),
         bam_content(text=SAM_HEADER.replace("chr2", "chrX")),
+        bam_content(text="").replace(b"chr2\0", b"ch\n2\0"),
+        bam_content(text="").replace(b"chr2\0", b"chr2\x01"),
     ],
 )
 def test_bam_headers_that_lie_about_sizes_are_refused(content: bytes) -> None:
@@ -446,7 +456,7 @@ def test_bcf_records_that_name_what_the_header_defines_are_valid(parts: dict[str
     [
         {"chrom": 1},
         {"identifier": b"\x11\x01"},
-        {"filters": b"\x11\x04"},
+        {"filters": b"\x11\x06"},
         {"filters": b"\x21\x00\x09"},
         {"filters": b"\x17A"},
         {"info": b"\x11\x04\x11\x07"},
@@ -529,6 +539,40 @@ def test_what_is_neither_alignments_nor_variants_is_refused(
 def test_a_name_that_promises_another_format_is_a_warning() -> None:
     inspection = inspect(BAM, name="a.cram")
     assert [each.code for each in inspection.findings] == [ReasonCode.FORMAT_MISLABELED]
+
+
+@pytest.mark.parametrize("kind", ["sam", "bam", "cram", "vcf", "vcf.gz", "bcf"])
+def test_a_file_put_behind_another_is_told_as_that(kind: str) -> None:
+    one = FILES[kind]
+    finding = inspect(one + one).findings[0]
+    assert f"Another {kind.removesuffix('.gz').upper()} file starts here" in finding.message
+
+
+@pytest.mark.parametrize(
+    "data,position",
+    [
+        (SAM.replace("chr1\t3\t", "chr1\t248956423\t"), "line 10"),
+        (bgzf(bam_content(bam_record(), bam_record(position=248956422))), "record 2"),
+        (VCF.replace("chr1\t20\t", "chr1\t248956424\t"), "line 10"),
+        (bcf(header_text=VCF_HEADER.replace("length=248956422", "length=8")), "record 1"),
+        (cram(text=SAM_HEADER.replace("LN:248956422", "LN:8"), starts=(9,)), "byte"),
+    ],
+    ids=["sam", "bam", "vcf", "bcf", "cram"],
+)
+def test_what_lies_behind_the_end_of_its_reference_is_a_warning(
+    data: bytes | str, position: str
+) -> None:
+    inspection = inspect(data)
+    assert inspection.verdict is Verdict.WARNING
+    (finding,) = inspection.findings
+    assert position in finding.position
+    assert "another assembly" in finding.message
+
+
+def test_plain_text_named_as_compressed_is_a_warning() -> None:
+    for name in ("a.vcf.gz", "a.vcf.bgz"):
+        (finding,) = inspect(VCF, name=name).findings
+        assert finding.code is ReasonCode.COMPRESSION_MISLABELED
 
 
 def test_indexes_are_paired_by_name() -> None:

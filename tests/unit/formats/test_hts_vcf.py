@@ -86,7 +86,7 @@ def test_malformed_meta_lines_are_refused(meta: str) -> None:
         '##INFO=<ID=X,Number=.,Type=String,Description="a \\"b\\", c",Source="s",Version="1">',
         '##ALT=<ID=NON_REF,Description="any other">',
         '##ALT=<ID=DEL:ME:ALU,Description="x">',
-        "##contig=<ID=HLA-A*01:01:01:01,length=3503>",
+        "##contig=<ID=1>\n##contig=<ID=HLA-A*01:01:01:01,length=3503>",
         '##contig=<ID=1,species="Homo sapiens">',
         '##SAMPLE=<ID=S,Genomes="a,b",Description="x">',
         "##META=<ID=A,Type=String,Number=.,Values=[a, b]>",
@@ -253,10 +253,25 @@ def test_records_out_of_order_or_given_twice_are_refused(
         vcf("1 5 . A C . . .", meta='##FORMAT=<ID=GQ,Number=1,Type=Float,Description="x">'),
         vcf("1 5 . A C . . .", meta='##INFO=<ID=AF,Number=.,Type=Float,Description="x">'),
         vcf("1 5 . A C . . .", version="4.5", end=""),
+        vcf("1 5 . A C,A . . ."),
+        vcf("1 5 . A C . q10;PASS .", meta='##FILTER=<ID=s50,Description="x">'),
+        vcf("1 5 . A C . . .", meta="##contig=<ID=2>"),
     ],
 )
 def test_what_programs_often_do_is_a_warning(text: str) -> None:
     assert inspect(text).verdict is Verdict.WARNING
+
+
+def test_a_key_given_twice_is_named() -> None:
+    finding = first(vcf("1 5 . A C . . AC=1;DP=2;AC=3"))
+    assert finding is not None
+    assert finding.found == "AC"
+
+
+@pytest.mark.parametrize("position,is_known", [(0, True), (9, True), (10, True), (11, False)])
+def test_the_end_of_a_contig_is_a_position_of_its_own(position: int, is_known: bool) -> None:
+    text = vcf(f"1 {position} . A C . . .", meta="##contig=<ID=1,length=9>")
+    assert (inspect(text).verdict is Verdict.VALID) is is_known
 
 
 def test_text_that_is_cut_off_or_has_blank_lines_is_refused() -> None:

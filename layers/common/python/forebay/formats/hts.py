@@ -34,6 +34,7 @@ _PIECE_BYTES: Final = 256 << 10
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _MAGIC_BYTES: Final = 6
 _SUFFIX: Final = re.compile(r"\.(bam|cram|sam|bcf|vcf)(?:\.(?:gz|bgz|bgzf|bz2))?$", re.IGNORECASE)
+_PACKED: Final = re.compile(r"\.(?:gz|bgz|bgzf|bz2)$", re.IGNORECASE)
 _INDEX_MAGIC: Final = (
     (b"BAI\x01", "a BAM index"),
     (b"CSI\x01", "a CSI index"),
@@ -225,6 +226,8 @@ class _Recogniser:
         warnings = list(parser.warnings)
         if compression in ("gzip", "bzip2"):
             warnings.append(_PLAIN_GZIP)
+        if compression == "none" and _PACKED.search(self._name):
+            warnings.append(_NOT_COMPRESSED)
         eof = True if compression == "bgzf" else None
         kind = _kind(parser)
         if _named_kind(self._name) not in ("", kind):
@@ -373,6 +376,16 @@ _PLAIN_GZIP: Final = suspect(
     "The file is compressed with gzip or bzip2 instead of bgzip, so it cannot be indexed.",
     expected="BGZF blocks",
     found="another compression",
+)
+
+
+_NOT_COMPRESSED: Final = suspect(
+    ReasonCode.COMPRESSION_MISLABELED,
+    "The file is named as compressed, but is not; programs that trust its name will fail. Compress"
+    " it with bgzip, or name it as what it is.",
+    at="byte 0",
+    expected="gzip or BGZF",
+    found="plain content",
 )
 
 

@@ -1,5 +1,6 @@
 """BAM: its header and the arithmetic of every record (SAMv1 §4.2)."""
 
+import re
 import struct
 from typing import Final
 
@@ -12,6 +13,8 @@ from forebay.formats.hts_refusal import (
     MAX_HEADER_BYTES,
     MAX_REFERENCES,
     RefusedError,
+    beyond_reference,
+    joined,
     refused,
 )
 from forebay.formats.hts_sam import Sorting
@@ -32,6 +35,7 @@ _INT: Final = struct.Struct("<i")
 _FIXED_BYTES: Final = 36
 _LEAST_BYTES: Final = 32
 _OPERATIONS: Final = 9
+_INT_MAX: Final = 2**31 - 1
 # Of MIDNSHP=X, those that use up bases of the read; the rest are no operations.
 _USES_QUERY: Final = np.array([1, 1, 0, 0, 1, 0, 0, 1, 1, *[0] * 7], dtype=np.int64)
 _IS_ALNUM: Final = np.array([chr(c).isalnum() and c < 128 for c in range(256)])
@@ -39,6 +43,11 @@ _IS_ALPHA: Final = np.array([chr(c).isalpha() and c < 128 for c in range(256)])
 _IS_NAME: Final = np.array([33 <= c <= 126 and c != 64 for c in range(256)])
 # A byte of text is from space to tilde; smaller ones wrap around when space is taken off.
 _SPACE, _TEXTS = np.uint8(32), 94
+_IS_HEX: Final = np.array([chr(c) in "0123456789ABCDEF" for c in range(256)])
+# Programs have written spaces; what is odd beyond that is told of the header's text.
+_IS_PRINTED: Final = re.compile(r"[^\x00-\x1f\x7f]+")
+# As the size of a record it would be 22 million bytes.
+_MAGIC_NUMBER: Final = int.from_bytes(BAM_MAGIC, "little")
 _SOFT_CLIP, _HARD_CLIP = 4, 5
 _MAX_QUALITY: Final = 93
 _NO_QUALITIES: Final = 255
@@ -68,12 +77,14 @@ class BamRecords:
         self._in_header = True
         self._sorting = Sorting("")
         self._last_key = 0
+        self._lengths = np.zeros(1, dtype=np.int64)
+        self._beyond: Finding | None = None
 
     @property
     def warnings(self) -> list[Finding]:
         """What was odd, once everything is read."""
-        sorting = self._sorting.warning
-        return [*self.header.warnings.values(), *([sorting] if sorting else [])]
+        odd = (self._sorting.warning, self._beyond)
+        return [*self.header.warnings.values(), *(each for each in odd if each)]
 
     def feed(self, text: bytes) -> None:
         """Take the next piece of content."""
@@ -90,16 +101,19 @@ class BamRecords:
         if self._in_header:
             raise refused(
                 ReasonCode.BAM_TRUNCATED,
-                "The BAM file ends in the middle of its header: it was cut off.",
+                "The BAM file ends in the middle of its header: it was cut off. Upload the complete"
+                " file again.",
                 at="header",
+                expected="the rest of the header",
+                found=f"end of file after {self._pending_bytes} bytes",
             )
         if self._pending_bytes:
             raise refused(
                 ReasonCode.BAM_TRUNCATED,
                 f"The BAM file ends in the middle of record {self.records + 1}: it was cut off"
-                " while it was written.",
+                " while it was written, or other bytes follow its last record. Write it again.",
                 at=f"record {self.records + 1}",
-                expected="the rest of the record",
+                expected="a whole record, or the end of the file",
                 found=f"{self._pending_bytes} bytes",
             )
 
@@ -146,6 +160,9 @@ class BamRecords:
                 found=f"{len(references)} references",
             )
         self.references = tuple(described.values()) or tuple(references)
+        # Records without a reference, whose index is -1, may have any position.
+        lengths = [*(each.length for each in self.references), _INT_MAX]
+        self._lengths = np.array(lengths, dtype=np.int64)
         self._sorting = Sorting(self.header.sort_order)
         self._is_sorted = self.header.sort_order == "coordinate"
 
@@ -171,6 +188,13 @@ class BamRecords:
                 at = following
         except struct.error:
             size = _BATCH_BYTES
+        if size == _MAGIC_NUMBER and data[at + 8 : at + 9] in (b"@", b"\0"):
+            raise joined(
+                ReasonCode.BAM_MALFORMED,
+                "BAM",
+                at=f"record {self.records + len(starts) + 1}",
+                tool="samtools cat",
+            )
         if not _LEAST_BYTES < size <= _MAX_RECORD_BYTES:
             raise _odd_size(self.records + len(starts) + 1, size)
         self._due_bytes = max(_BATCH_BYTES, 4 + size)
@@ -192,6 +216,7 @@ class BamRecords:
             is_known = (words[:, column] >= -1) & (words[:, column] < count)
             self._require(is_known, f"its {what} is not in the header")
         self._require((words[:, 2] >= -1) & (words[:, 7] >= -1), "its position is negative")
+        self._check_positions(words)
         self._check_names(data, names, name_bytes)
         self._check_cigars(data, cigars, operations, bases)
         self._check_qualities(data, tags - bases, tags)
@@ -201,6 +226,13 @@ class BamRecords:
     def _require(self, holds: Flags, rule: str) -> None:
         if not holds.all():
             raise _broken(self.records + int(np.argmin(holds)) + 1, rule)
+
+    def _check_positions(self, words: Numbers) -> None:
+        if self._beyond is None:
+            is_beyond = words[:, 2] >= self._lengths[words[:, 1]]
+            if is_beyond.any():
+                record = self.records + int(np.argmax(is_beyond)) + 1
+                self._beyond = beyond_reference(f"record {record}")
 
     def _check_names(self, data: Bytes, names: Numbers, lengths: Numbers) -> None:
         self._require(lengths > 1, "its name is empty")
@@ -278,8 +310,9 @@ class BamRecords:
                 self._tag_holds(following < len(stops), owners[texts])
                 sizes[texts] = stops[following] - at[texts] - 2
                 self._tag_holds(data[stops[following]] == 0, owners[texts])
-                is_half = (kinds[texts] == ord("H")) & (sizes[texts] % 2 == 0)
-                self._tag_holds(~is_half, owners[texts])
+                digits = texts[kinds[texts] == ord("H")]
+                if len(digits):
+                    self._check_hex(data, at[digits] + 3, sizes[digits] - 1, owners[digits])
             arrays = np.flatnonzero(kinds == ord("B"))
             if len(arrays):
                 sizes[arrays] = self._array_bytes(data, at[arrays], ends[arrays], owners[arrays])
@@ -288,6 +321,11 @@ class BamRecords:
             unfinished = at < ends
             owners, at, ends = owners[unfinished], at[unfinished], ends[unfinished]
         self._check_twins(seen)
+
+    def _check_hex(self, data: Bytes, at: Numbers, lengths: Numbers, owners: Numbers) -> None:
+        self._tag_holds(lengths % 2 == 0, owners)
+        is_hex = _IS_HEX[data[_spans(at, lengths)]]
+        self._tag_holds(is_hex, np.repeat(owners, lengths))
 
     def _check_twins(self, seen: list[Numbers]) -> None:
         if len(seen) < 2:
@@ -358,8 +396,18 @@ class _HeaderReader:
                 ReasonCode.BAM_MALFORMED,
                 "The list of references in the BAM header is damaged.",
                 at="header",
+                expected="names that end in a zero byte, with lengths of 0 or more",
             )
-        return Reference(name[:-1].decode("latin-1"), length)
+        text = name[:-1].decode("latin-1")
+        if _IS_PRINTED.fullmatch(text) is None:
+            raise refused(
+                ReasonCode.BAM_MALFORMED,
+                "The list of references in the BAM header has a name that is empty or has control"
+                " characters. Write the file again with a clean header.",
+                at="header",
+                expected="names of printable characters",
+            )
+        return Reference(text, length)
 
 
 def _bounded(value: int, limit: int, what: str) -> int:

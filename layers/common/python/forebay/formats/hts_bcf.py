@@ -4,7 +4,13 @@ import struct
 from typing import Final
 
 from forebay.domain.findings import Finding, ReasonCode, Verdict
-from forebay.formats.hts_refusal import MAX_HEADER_BYTES, RefusedError, refused
+from forebay.formats.hts_refusal import (
+    MAX_HEADER_BYTES,
+    RefusedError,
+    beyond_contig,
+    joined,
+    refused,
+)
 from forebay.formats.hts_vcf_header import VcfHeader
 
 __all__ = ["BCF_MAGIC", "BcfRecords"]
@@ -12,6 +18,8 @@ __all__ = ["BCF_MAGIC", "BcfRecords"]
 BCF_MAGIC: Final = b"BCF"
 
 _VERSION: Final = b"\x02\x02"
+# As the size of the first part of a record it would be 38 million bytes.
+_MAGIC_NUMBER: Final = int.from_bytes(BCF_MAGIC + b"\x02", "little")
 _HEADER_BYTES: Final = 9
 _BATCH_BYTES: Final = 1 << 20
 _MAX_RECORD_BYTES: Final = 256 << 20
@@ -39,11 +47,13 @@ class BcfRecords:
         self._in_header = True
         self._infos: frozenset[int] = frozenset()
         self._formats: frozenset[int] = frozenset()
+        self._last_positions: dict[int, int] = {}
+        self._beyond: Finding | None = None
 
     @property
     def warnings(self) -> list[Finding]:
         """What was odd, once everything is read."""
-        return list(self.header.warnings.values())
+        return [*self.header.warnings.values(), *([self._beyond] if self._beyond else [])]
 
     def feed(self, text: bytes) -> None:
         """Take the next piece of content."""
@@ -59,8 +69,11 @@ class BcfRecords:
             where = "header" if self._in_header else f"record {self.records + 1}"
             raise refused(
                 ReasonCode.BCF_TRUNCATED,
-                f"The BCF file ends in the middle of its {where}: it was cut off.",
+                f"The BCF file ends in the middle of its {where}: it was cut off, or other bytes"
+                " follow its last record. Upload the complete file again.",
                 at=where,
+                expected="the rest of it",
+                found=f"end of file after {self._part_bytes} bytes of it",
             )
 
     def _consume(self) -> None:
@@ -91,6 +104,8 @@ class BcfRecords:
                 ReasonCode.LIMIT_EXCEEDED,
                 f"The header is larger than {MAX_HEADER_BYTES >> 20} MiB.",
                 at="header",
+                expected=f"at most {MAX_HEADER_BYTES} bytes",
+                found=f"{length} bytes",
             )
         end = _HEADER_BYTES + length
         if len(data) < end:
@@ -105,6 +120,10 @@ class BcfRecords:
         names = self.header.keys.name_of.items()
         self._infos = frozenset(index for index, name in names if name in self.header.info)
         self._formats = frozenset(index for index, name in names if name in self.header.format)
+        self._last_positions = {
+            index: self.header.last_position(name)
+            for index, name in self.header.contig_index.name_of.items()
+        }
         self._in_header = False
         self._due_bytes = _BATCH_BYTES
         return end
@@ -114,6 +133,9 @@ class BcfRecords:
         while at + 8 <= len(data):
             shared, individual = _LENGTHS.unpack_from(data, at)
             size = 8 + shared + individual
+            if shared == _MAGIC_NUMBER:
+                where = f"record {self.records + 1}"
+                raise joined(ReasonCode.BCF_MALFORMED, "BCF", at=where, tool="bcftools concat")
             if shared < _SITE_BYTES or size > _MAX_RECORD_BYTES:
                 raise self._broken("it claims a size no record can have")
             if at + size > len(data):
@@ -131,8 +153,11 @@ class BcfRecords:
         chrom, position, _, _, allele_info, format_sample = struct.unpack_from("<iiiIII", shared)
         samples, formats = format_sample & 0xFFFFFF, format_sample >> 24
         alleles, info = allele_info >> 16, allele_info & 0xFFFF
-        if chrom not in self.header.contig_index.name_of or position < -1:
+        last = self._last_positions.get(chrom)
+        if last is None or position < -1:
             raise self._broken("its position is not on a contig of the header")
+        if position >= last and self._beyond is None:
+            self._beyond = beyond_contig(f"record {self.records + 1}")
         if samples != len(self.header.samples) and (samples or formats):
             raise self._broken("it has not as many samples as the header")
         self._site(shared, alleles, info)

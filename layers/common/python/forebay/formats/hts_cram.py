@@ -13,7 +13,14 @@ from typing import Any, Final, NamedTuple
 
 from forebay.domain.alignments import Reference
 from forebay.domain.findings import Finding, ReasonCode, Verdict
-from forebay.formats.hts_refusal import MAX_HEADER_BYTES, RefusedError, refused, suspect
+from forebay.formats.hts_refusal import (
+    MAX_HEADER_BYTES,
+    RefusedError,
+    beyond_reference,
+    joined,
+    refused,
+    suspect,
+)
 from forebay.formats.hts_sam import Sorting
 from forebay.formats.hts_sam_header import SamHeader
 
@@ -73,6 +80,7 @@ class CramContainers:
 
     def __init__(self) -> None:
         self.header = SamHeader(where="header line", is_binary=True)
+        self.references: tuple[Reference, ...] = ()
         self.version = ""
         self.records = 0
         self.containers = 0
@@ -80,6 +88,7 @@ class CramContainers:
         self._restarted: Finding | None = None
         self._records_in_part = 0
         self._sorting: Sorting | None = None
+        self._beyond: Finding | None = None
         self._major = 3
         self._methods = 0
         self._held = bytearray()
@@ -90,15 +99,11 @@ class CramContainers:
         self._wanted = next(self._parser)
 
     @property
-    def references(self) -> tuple[Reference, ...]:
-        """The references of the header."""
-        return tuple(self.header.references.values())
-
-    @property
     def warnings(self) -> list[Finding]:
         """What was odd, once everything is read."""
         sorting = self._sorting.warning if self._sorting else None
-        found = (each for each in (self._restarted, sorting) if each is not None)
+        odd = (self._restarted, sorting, self._beyond)
+        found = (each for each in odd if each is not None)
         return [*self.header.warnings.values(), *found]
 
     def feed(self, data: bytes) -> None:
@@ -201,13 +206,23 @@ class CramContainers:
         self._records_in_part += container.records
         if self._sorting is None:
             self._sorting = Sorting(self.header.sort_order)
+        self._check_span(container, began)
         if container.reference != _MULTIPLE_REFERENCES:
             self._sorting.check(
                 container.reference, container.start, f"the container at byte {began}"
             )
 
+    def _check_span(self, container: _Container, began: int) -> None:
+        if 0 <= container.reference < len(self.references):
+            length = self.references[container.reference].length
+            if container.start > length:
+                self._beyond = self._beyond or beyond_reference(f"byte {began}")
+
     def _container_header(self, began: int) -> Generator[int, bytes, _Container]:
-        length = int.from_bytes((yield 4), "little", signed=True)
+        start_of_header = yield 4
+        if start_of_header == CRAM_MAGIC and self.eof:
+            raise joined(ReasonCode.CRAM_MALFORMED, "CRAM", at=f"byte {began}", tool="samtools cat")
+        length = int.from_bytes(start_of_header, "little", signed=True)
         # Whatever comes next belongs to this container, so the file must not end here.
         self._left_bytes = 1 << 62
         reference = yield from self._itf8()
@@ -249,6 +264,7 @@ class CramContainers:
         lines = text[4 : 4 + length].rstrip(b"\0").split(b"\n")
         for line in lines[:-1] if not lines[-1] else lines:
             self.header.add(line)
+        self.references = tuple(self.header.references.values())
         if self._major < 3:
             self._left_bytes -= _OLD_HEADER_SLACK_BYTES
         # Room left for the header to grow: further blocks or plain bytes, without meaning.

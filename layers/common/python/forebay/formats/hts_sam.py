@@ -6,12 +6,20 @@ from typing import Final
 
 from forebay.domain.findings import Finding, ReasonCode
 from forebay.formats.hts_lines import LineFeed
-from forebay.formats.hts_refusal import MAX_HEADER_BYTES, RefusedError, refused, suspect
+from forebay.formats.hts_refusal import (
+    MAX_HEADER_BYTES,
+    RefusedError,
+    beyond_reference,
+    joined,
+    refused,
+    suspect,
+)
 from forebay.formats.hts_sam_header import REFERENCE_NAME, SamHeader
 
 __all__ = ["SamText", "Sorting", "cigar_query_length"]
 
 _FIELDS: Final = 11
+_HEADER_STARTS: Final = (b"@HD\t", b"@SQ\t", b"@RG\t", b"@PG\t", b"@CO\t")
 _NAME: Final = re.compile(rb"[!-?A-~]{1,254}")
 _REFERENCE: Final = re.compile(REFERENCE_NAME.encode())
 _NUMBER: Final = re.compile(rb"[0-9]{1,19}")
@@ -86,6 +94,8 @@ class SamText:
         self._header_bytes = 0
         self._sorting: Sorting | None = None
         self._indices: dict[bytes, int] = {}
+        self._lengths: tuple[int, ...] = ()
+        self._beyond: Finding | None = None
         self._is_long = False
         self._cigars: dict[bytes, int] = {}
         self._good_fields: set[bytes] = set()
@@ -94,8 +104,8 @@ class SamText:
     @property
     def warnings(self) -> list[Finding]:
         """What was odd, once everything is read."""
-        sorting = self._sorting.warning if self._sorting else None
-        return [*self.header.warnings.values(), *([sorting] if sorting else [])]
+        odd = (self._sorting.warning if self._sorting else None, self._beyond)
+        return [*self.header.warnings.values(), *(each for each in odd if each)]
 
     def feed(self, text: bytes) -> None:
         """Take the next piece of text."""
@@ -141,9 +151,17 @@ class SamText:
             self._sorting = Sorting(self.header.sort_order)
             names = self.header.references
             self._indices = {name.encode(): index for index, name in enumerate(names)}
-            self._is_long = any(each.length > _MAX_POSITION for each in names.values())
+            self._lengths = tuple(each.length for each in names.values())
+            self._is_long = any(length > _MAX_POSITION for length in self._lengths)
         fields = line.split(b"\t")
         if len(fields) < _FIELDS:
+            if line.startswith(_HEADER_STARTS):
+                raise joined(
+                    ReasonCode.SAM_RECORD_MALFORMED,
+                    "SAM",
+                    at=f"line {self._line}",
+                    tool="samtools cat or samtools merge",
+                )
             raise self._broken(
                 "a record must have at least 11 columns separated by tabs.",
                 expected="11 columns or more",
@@ -164,6 +182,8 @@ class SamText:
         self._number(flag, "FLAG", 2**16 - 1)
         index = self._reference(reference, "RNAME")
         at = self._number(position, "POS", _MAX_POSITION)
+        if index >= 0 and at > self._lengths[index]:
+            self._beyond = self._beyond or beyond_reference(f"line {self._line}")
         self._number(quality, "MAPQ", 2**8 - 1)
         if mate != b"=":
             self._reference(mate, "RNEXT")

@@ -52,6 +52,7 @@ _NUMBERED: Final = re.compile(r"(?:DEL|INS|DUP|INV|CNV|BND)[0-9]+")
 _ANCESTOR: Final = re.compile(r"""[^\s,:;=<>"]+""")
 _PLAIN_QUOTED: Final = ("Description", "Source", "Version")
 _NUMBERS: Final = {(4, 0): "AG.R", (4, 1): "AG.R", (4, 2): "AGR.", (4, 3): "AGR."}
+_NO_END: Final = 1 << 62
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 _Items = dict[str, str]
@@ -95,6 +96,7 @@ class VcfHeader:
         self.format: dict[str, Definition] = {}
         self.contigs: dict[str, Reference] = {}
         self.contig_index = Dictionary()
+        self.filters: set[str] = {"PASS"}
         self.keys = Dictionary("PASS")
         self.samples: tuple[str, ...] = ()
         self.columns = 0
@@ -125,6 +127,11 @@ class VcfHeader:
     def references(self) -> tuple[Reference, ...]:
         """The contigs, in order."""
         return tuple(self.contigs.values())
+
+    def last_position(self, contig: str) -> int:
+        """Return the highest POS on a contig: one more than its length stands for its end."""
+        reference = self.contigs.get(contig)
+        return reference.length + 1 if reference and reference.length else _NO_END
 
     def add(self, raw: bytes) -> None:
         """Take the next line, without its line feed."""
@@ -293,6 +300,7 @@ class VcfHeader:
         name = meta.items["ID"]
         if name == "0" or re.fullmatch(r"[^\s;]+", name) is None:
             raise self._broken("the ID is not one a filter may have.")
+        self.filters.add(name)
         self._index(meta, self.keys)
 
     def _alt(self, meta: _Meta) -> None:

@@ -4,7 +4,7 @@ import re
 from typing import Final, NamedTuple
 
 from forebay.domain.findings import Finding, ReasonCode
-from forebay.formats.hts_refusal import RefusedError, refused, suspect
+from forebay.formats.hts_refusal import RefusedError, beyond_contig, joined, refused, suspect
 from forebay.formats.hts_vcf_header import VcfHeader
 from forebay.formats.hts_vcf_order import UNSORTED, VariantOrder
 from forebay.formats.hts_vcf_reserved import Definition, reserved_format, reserved_info
@@ -102,6 +102,7 @@ class VcfRecords:
         self._reserved_format = {} if is_old else reserved_format(header.version)
         self._line = 0
         self._order = VariantOrder()
+        self._last_position = 0
         self._memory = _Memory()
         self._alleles: dict[str, list[str]] = {".": []}
         self._filters = {"PASS", "."}
@@ -118,6 +119,9 @@ class VcfRecords:
         samples = fields[-1].split("\t") if len(fields) > _FIXED + 1 else []
         columns = len(fields) - 1 + len(samples) if samples else len(fields)
         if columns != self._header.columns:
+            if line.startswith("##fileformat="):
+                at = f"line {number}"
+                raise joined(ReasonCode.VCF_RECORD_MALFORMED, "VCF", at=at, tool="bcftools concat")
             raise self._broken(
                 "the record has not as many columns as the header.",
                 expected=f"{self._header.columns} columns separated by tabs",
@@ -131,7 +135,11 @@ class VcfRecords:
         alleles = self._alleles.get(alternates)
         if alleles is None:
             alleles = self._alternates(alternates, is_ambiguous=is_ambiguous)
+        if reference in alleles:
+            self._warn("An allele of ALT is the same as REF.")
         self._site(fields, shapes)
+        if position > self._last_position:
+            self.warnings.setdefault("beyond", beyond_contig(f"line {number}"))
         if filters not in self._filters:
             self._filter(filters)
         if info != ".":
@@ -161,6 +169,9 @@ class VcfRecords:
         rule = _CONTIG_SINCE_4_3 if self._version >= (4, 3) else _CONTIG
         if rule.fullmatch(chrom) is None:
             raise self._broken("CHROM is not a name a sequence can have.")
+        self._last_position = self._header.last_position(chrom)
+        if self._header.contigs and chrom not in self._header.contigs and chrom[0] != "<":
+            self._warn("A record is on a contig that the header does not have.")
 
     def _identifier(self, text: str) -> None:
         if _ID.fullmatch(text) is None:
@@ -210,6 +221,8 @@ class VcfRecords:
             )
         if self._version >= (4, 3):
             self._no_twins(names, "FILTER")
+        if not self._header.filters.issuperset(names):
+            self._warn("A record names a filter that the header does not define.")
         if self._memory.has_room(text):
             self._filters.add(text)
 
@@ -221,7 +234,10 @@ class VcfRecords:
             keys = self._new_items(text.split(";"), shapes, len(alleles))
         if len(set(keys)) != len(keys):
             if self._version >= (4, 3):
-                raise self._broken("INFO has a key twice.", expected="each key once")
+                twin = next(key for key in keys if keys.count(key) > 1) or ""
+                raise self._broken(
+                    "INFO has a key twice.", expected="each key once", found=_named(twin)
+                )
             self._warn("INFO has a key twice.")
         if not STRUCTURAL_KEYS.isdisjoint(keys) or TANDEM_REPEAT in alleles:
             items = (item.partition("=") for item in text.split(";"))
