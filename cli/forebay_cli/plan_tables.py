@@ -48,9 +48,16 @@ def money_text(amount: Money, *, signed: bool = False) -> str:
     """Return an amount to the cent; what is less than one, but something, says so."""
     value = rounded(amount)
     if amount and abs(value) < _CENT:
-        return f"{'-' if amount < 0 else '+' if signed else ''}<$0.01"
+        return ">-$0.01" if amount < 0 else "<+$0.01" if signed else "<$0.01"
     sign = "-" if value < 0 else "+" if signed and value else ""
     return f"{sign}${abs(value):,.2f}"
+
+
+def _priced(plan: Plan) -> str:
+    of = f"{plan.region} as of {plan.prices_as_of}"
+    if plan.deployed_in in ("", plan.region):
+        return of
+    return f"{of} (not those of {plan.deployed_in}, where the objects are)"
 
 
 def headline(plan: Plan) -> list[tuple[str, str]]:
@@ -61,7 +68,7 @@ def headline(plan: Plan) -> list[tuple[str, str]]:
         ("plan", plan.plan_id),
         ("policy", f"{plan.policy}, against {plan.against or 'what is stored'}{of_site}"),
         ("as of", f"{plan.made_at:%Y-%m-%d %H:%M} UTC"),
-        ("prices", f"{plan.region} as of {plan.prices_as_of}, list prices without discounts"),
+        ("prices", f"{_priced(plan)}, list prices without discounts"),
         (
             "changed",
             (

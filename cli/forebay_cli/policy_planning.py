@@ -150,6 +150,7 @@ class Planner:
             prices_as_of=self.price_table.as_of.isoformat(),
             site=site,
             against=name,
+            deployed_in=self.deployment.account.region,
         )
 
     def changed(self, site: str, now: datetime) -> Iterator[Planned]:

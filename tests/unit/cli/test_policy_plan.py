@@ -19,7 +19,7 @@ from forebay_cli.commands import policy_apply as apply_command
 from forebay_cli.commands import policy_plan as plan_command
 from forebay_cli.failures import CommandError
 from forebay_cli.main import main
-from forebay_cli.plan_tables import MEANINGS, markdown, money_text
+from forebay_cli.plan_tables import MEANINGS, headline, markdown, money_text
 from forebay_cli.policy_planning import other_folder
 from forebay_cli.target import Target
 from tests.unit.domain.policy.test_plan import NOW, any_class, any_objects, planned
@@ -192,7 +192,8 @@ def test_a_file_that_is_no_plan_is_told_so(fake: FakePlanner, tmp_path: Path) ->
     [
         (0, False, "$0.00"),
         (1, False, "<$0.01"),
-        (-1, True, "-<$0.01"),
+        (1, True, "<+$0.01"),
+        (-1, True, ">-$0.01"),
         (PARTS * 1234567 // 100, False, "$12,345.67"),
         (-PARTS * 5, True, "-$5.00"),
         (PARTS * 5, True, "+$5.00"),
@@ -200,6 +201,15 @@ def test_a_file_that_is_no_plan_is_told_so(fake: FakePlanner, tmp_path: Path) ->
 )
 def test_amounts_are_shown_to_the_cent(amount: int, signed: bool, text: str) -> None:
     assert money_text(amount, signed=signed) == text
+
+
+def test_prices_of_another_region_are_told_as_that() -> None:
+    plan = Plan("p", NOW, "abc", Totals.of([]), "us-east-1", prices_as_of="2026-01-01")
+    assert "not those of" not in str(headline(plan))
+    elsewhere = replace(plan, deployed_in="eu-central-1")
+    assert "not those of eu-central-1, where the objects are" in str(headline(elsewhere))
+    assert "not those of eu-central-1" in markdown(elsewhere)
+    assert Plan.from_dict(elsewhere.as_dict()) == elsewhere
 
 
 def test_every_change_and_conflict_is_explained() -> None:

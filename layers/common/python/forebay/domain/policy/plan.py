@@ -502,6 +502,8 @@ class Plan:
     prices_as_of: str = ""
     site: str = ""
     against: str = ""
+    deployed_in: str = ""
+    """Where the objects are, which a price table of another region is not of."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as it is stored and printed."""
@@ -526,6 +528,7 @@ _OF_PLAN: Final = (
     "prices_as_of",
     "site",
     "against",
+    "deployed_in",
 )
 
 
