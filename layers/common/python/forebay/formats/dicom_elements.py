@@ -211,7 +211,7 @@ class _Walker:
         self, item: dict[int, RawValue], tag: int, vr: bytes, value_at: int, length: int
     ) -> None:
         if length <= _MAX_ITEM_VALUE_BYTES:
-            item[tag] = RawValue(vr.decode("ascii"), self._reader.take(value_at, length))
+            item[tag] = vr.decode("ascii"), self._reader.take(value_at, length)
 
     def _require_vr(self, vr: bytes, top: Open) -> None:
         if vr in LONG_VRS:
@@ -546,7 +546,7 @@ class _Walker:
             self._walk.oversized.append(tag)
         elif self._wanted.get(tag):
             value = self._reader.take(value_at, length)
-            self._walk.values[tag] = RawValue(vr.decode("ascii"), value)
+            self._walk.values[tag] = vr.decode("ascii"), value
 
     def _item(self, top: Open) -> None:
         tags, _, longs = _LITTLE if top.encoding.is_little_endian else _BIG

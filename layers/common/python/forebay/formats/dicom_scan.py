@@ -18,7 +18,6 @@ from forebay.formats.dicom_structure import (
     Container,
     DataSetWalk,
     Open,
-    RawValue,
 )
 
 __all__ = ["scan_plain"]
@@ -173,7 +172,7 @@ class _Scan:
         _, end, last, _, is_explicit = self._frames[0]
         explicit_header, short_vrs, names = order.explicit.unpack_from, order.short_vrs, order.names
         max_value_bytes, held = self._limits.max_value_bytes, len(window)
-        values, last_tag, new = walk.values, walk.last_tag, tuple.__new__
+        values, last_tag = walk.values, walk.last_tag
         budget = self._limits.max_elements - walk.elements
         for taken in range(budget):  # noqa: B007 - used behind it
             if at > last:
@@ -189,7 +188,7 @@ class _Scan:
                     if tag in wanted:
                         if length > max_value_bytes or after > held or not wanted[tag]:
                             break
-                        values[tag] = new(RawValue, (names[vr], window[at + 8 : after]))
+                        values[tag] = names[vr], window[at + 8 : after]
                     last_tag = tag
                     at = after
                     continue
@@ -216,7 +215,7 @@ class _Scan:
                 elif opens or length > max_value_bytes or after > held:
                     break
                 else:
-                    values[tag] = new(RawValue, (names[vr], window[value_at:after]))
+                    values[tag] = names[vr], window[value_at:after]
             last_tag = tag
             at = self._open(value_at, length) if opens else after
             if len(self._frames) > 1:
@@ -303,27 +302,35 @@ class _Scan:
                     if not 8 <= length <= max_sequence_bytes or len(frames) > max_depth:
                         break
                     # Most sequences have one item, and that is one run.
-                    at = value_at
+                    at, is_item = value_at, False
                     if has_runs and after <= held:
                         while at <= after - 8:
                             tag, length = item_header(window, at)
                             item_end = at + 8 + length
-                            if (
-                                tag != item_tag
-                                or item_end > after
-                                or run(window, at + 8, item_end).end() != item_end
-                            ):
+                            if tag != item_tag or item_end > after:
+                                break
+                            run_end = run(window, at + 8, item_end).end()
+                            if run_end != item_end:
+                                at, is_item = run_end, True
                                 break
                             at = item_end
                         self._run_bytes += at - value_at
-                        if at == after:
+                        if at == after and not is_item:
                             continue
-                    is_sequence, is_undefined, end = True, False, after
+                    is_sequence, is_undefined, end = not is_item, False, after
                     last = ready if ready < end - 8 else end - 8  # noqa: FURB136 - for speed
                     frames.append((True, end, last, False, is_explicit))
+                    if is_item:
+                        end = item_end
+                        last = ready if ready < end - 8 else end - 8  # noqa: FURB136 - for speed
+                        frames.append((False, end, last, False, is_explicit))
                     continue
             frames.pop()
             is_sequence, end, last, is_undefined, is_explicit = frames[-1]
+            if at == end and is_sequence and not is_undefined:
+                # The item was the last of its sequence.
+                frames.pop()
+                is_sequence, end, last, is_undefined, is_explicit = frames[-1]
             if len(frames) == 1:
                 break
         else:

@@ -184,7 +184,7 @@ class ValueDecoder:
     def uid(self, tag: int) -> str | None:
         """Return a UID as it stands, without padding; None when absent."""
         raw = self._values.get(tag)
-        return None if raw is None else raw.value.rstrip(b"\0 ").decode("latin-1")
+        return None if raw is None else raw[1].rstrip(b"\0 ").decode("latin-1")
 
     def _value(self, keyword: str, value: bytes, vr: str) -> Any:
         if vr in _BINARY:
@@ -262,7 +262,7 @@ class ValueDecoder:
     def _declared(self) -> CharacterSet:
         if self._character_set is None:
             raw = self._values.get(_CHARACTER_SET)
-            terms = raw.value.decode("ascii", errors="replace") if raw else ""
+            terms = raw[1].decode("ascii", errors="replace") if raw else ""
             self._character_set = character_set([term.strip("\0 ") for term in terms.split("\\")])
             if not self._character_set.is_correct:
                 self.repaired.append("SpecificCharacterSet")
