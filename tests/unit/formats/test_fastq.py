@@ -291,6 +291,9 @@ BROKEN = [
     (GOOD + b"@r2\nACGT\n+r3\nIIII\n", ReasonCode.FASTQ_MALFORMED, 7),
     (GOOD + b"@r2\nACGT\n+\nIII\n", ReasonCode.FASTQ_LENGTH_MISMATCH, 8),
     (GOOD + b"@r2\nACGT\n+\nIIIII\n" + GOOD, ReasonCode.FASTQ_LENGTH_MISMATCH, 8),
+    (GOOD + b"@r2\nACGT\n+\nII\nI\n" + GOOD, ReasonCode.FASTQ_LENGTH_MISMATCH, 8),
+    (GOOD + b"@r2\nACGT\n+\n\nII\n" + GOOD, ReasonCode.FASTQ_LENGTH_MISMATCH, 8),
+    (GOOD + b"@r2\nACGT\n\n\nIIII\n" + GOOD, ReasonCode.FASTQ_MALFORMED, 7),
     (GOOD + b"@r2\nAC!T\n+\nIIII\n", ReasonCode.FASTQ_ALPHABET, 6),
     (GOOD + b"@r2\nAC\x00T\n+\nIIII\n", ReasonCode.FASTQ_ALPHABET, 6),
     (GOOD + b"@r2\nACGT\n+\nII I\n", ReasonCode.FASTQ_QUALITY_RANGE, 8),
@@ -346,7 +349,8 @@ def test_quality_encoding_is_guessed_from_the_range(qualities: bytes, encoding: 
 
 
 def test_phred64_fractions_are_given_for_both_offsets() -> None:
-    record = accepted(inspect(b"@A00689:69:HLYW:1:1:1:1\nACGT\n+\nBThh\n"))
+    reads = b"@A00689:69:HLYW:1:1:1:%d\nACGT\n+\nBThh\n"
+    record = accepted(inspect(reads % 1 + reads % 2))
     assert record.q30_fraction == 1.0
     assert record.extra["q30_fraction_offset64"] == 0.5
     assert record.extra["q20_fraction_offset64"] == 0.75

@@ -18,7 +18,7 @@ enum { PLACES = 1 << 16, SAMPLED_AT_MOST = PLACES / 2 };
 // of at most 127 each, be summed in 16 bits.
 enum { COUNTED_VECTORS = 255, STAGED_READS = 512 };
 
-enum { LEAST_QUALITY = 33, GREATEST_QUALITY = 126, PHRED33 = 33, PHRED64 = 64 };
+enum { LEAST_QUALITY = 33, GREATEST_QUALITY = 126, PHRED33 = 33, PHRED64 = 64, LEAST_AT_64 = 59 };
 
 enum stop { ALL_TAKEN, BROKEN, UNKNOWN_ORIGIN, NAMES_FULL };
 
@@ -116,9 +116,21 @@ static inline bool next_line(const uint8_t **at, const uint8_t *end, Line *line)
     return true;
 }
 
+// The next line if it has this many characters, as far as its end tells; any other, by searching.
+// A line feed among its characters goes unnoticed: the caller looks at each of them.
+static inline bool line_of(const uint8_t **at, const uint8_t *end, size_t size, Line *line) {
+    if ((size_t)(end - *at) <= size || (*at)[size] != '\n') return next_line(at, end, line);
+    *line = (Line){*at, size};
+    *at += size + 1;
+    return true;
+}
+
 static inline bool next_record(const uint8_t *at, const uint8_t *end, Record *record) {
+    // One character on the third line is a plus, which is_formed asks for; qualities are as many as
+    // bases, and none of them is a line feed, which take_qualities sees to.
     bool is_whole = next_line(&at, end, &record->head) && next_line(&at, end, &record->bases) &&
-                    next_line(&at, end, &record->plus) && next_line(&at, end, &record->qualities);
+                    line_of(&at, end, 1, &record->plus) &&
+                    line_of(&at, end, record->bases.size, &record->qualities);
     record->end = at;
     return is_whole;
 }
@@ -280,7 +292,8 @@ static inline bool take_bases(State *state, Line bases, const uint8_t *end) {
         for (; i < stop; i += LANES) {
             Bytes letters = load(bases.at + i, bases.size - i, end);
             // A comparison is -1 where it holds.
-            gcs -= (Bytes)(letters == 'G') + (Bytes)(letters == 'C');
+            // C and G differ in one bit.
+            gcs -= (Bytes)((letters & all(0xFB)) == 'C');
             ats -= (Bytes)(letters == 'A') + (Bytes)(letters == 'T');
             ns -= (Bytes)(letters == 'N');
         }
@@ -304,6 +317,8 @@ static void unstage(State *state, Stage *stage) {
 // Count qualities; false when one is out of range.
 static inline bool take_qualities(State *state, Stage *stage, Line qualities, const uint8_t *end) {
     if (qualities.size == 0) return true;
+    // Once a quality is too low for offset 64, nobody asks for what that offset would make of them.
+    bool may_be_64 = state->least_quality >= LEAST_AT_64;
     Bytes least = all(255), greatest = {0};
     for (size_t i = 0; i < qualities.size;) {
         Bytes q20 = {0}, q30 = {0}, q20_64 = {0}, q30_64 = {0};
@@ -314,16 +329,20 @@ static inline bool take_qualities(State *state, Stage *stage, Line qualities, co
             if (i < CYCLES) stage->sums[i / LANES] += __builtin_convertvector(scores, Sums);
             q20 -= (Bytes)(scores >= PHRED33 + 20);
             q30 -= (Bytes)(scores >= PHRED33 + 30);
-            q20_64 -= (Bytes)(scores >= PHRED64 + 20);
-            q30_64 -= (Bytes)(scores >= PHRED64 + 30);
+            if (may_be_64) {
+                q20_64 -= (Bytes)(scores >= PHRED64 + 20);
+                q30_64 -= (Bytes)(scores >= PHRED64 + 30);
+            }
             greatest = __builtin_elementwise_max(greatest, scores);
             if (left < LANES) scores |= ~columns_below(left);
             least = __builtin_elementwise_min(least, scores);
         }
         state->q20 += total(q20);
         state->q30 += total(q30);
-        state->q20_phred64 += total(q20_64);
-        state->q30_phred64 += total(q30_64);
+        if (may_be_64) {
+            state->q20_phred64 += total(q20_64);
+            state->q30_phred64 += total(q30_64);
+        }
     }
     int64_t low = __builtin_reduce_min(least), high = __builtin_reduce_max(greatest);
     if (low < LEAST_QUALITY || high > GREATEST_QUALITY) return false;
