@@ -231,11 +231,16 @@ class PlanPolicy:
         # Whether a version was replicated is known to S3 alone; it was if policy wanted that.
         is_replicated = bool(record.policy and record.policy.replicate)
         home, replicas = self.regions[:1], self.regions[1:]
-        regions = self.regions if is_replicated else home
-        facts = facts_for(record, chosen, policy, context, regions=regions)
-        # What it takes to approve is told beside; what is planned is what comes of it.
-        facts = replace(facts, is_approved=True)
-        return facts if not replicas or is_replicated else replace(facts, replica_regions=replicas)
+        return facts_for(
+            record,
+            chosen,
+            policy,
+            context,
+            regions=self.regions if is_replicated else home,
+            replica_regions=() if is_replicated else replicas,
+            # What it takes to approve is told beside; what is planned is what comes of it.
+            is_approved=True,
+        )
 
 
 @dataclass(frozen=True, slots=True)

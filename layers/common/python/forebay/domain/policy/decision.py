@@ -7,11 +7,11 @@ names every level that had a say, with its source, so that nobody has to guess a
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from forebay.domain.policy.classes import Measure, ObjectClass, Removal, Since, Tier
 from forebay.domain.policy.exceptions import (
@@ -65,6 +65,8 @@ class Level(StrEnum):
     DEFAULT = "default"
 
 
+_FROM_THE_STRONGEST: Final = tuple(Level)
+_COLDNESS: Final = {each: place for place, each in enumerate(StorageClass)}
 _LEVELS: Final = {
     ExceptionKind.LEGAL_HOLD: Level.LEGAL_HOLD,
     ExceptionKind.RETENTION: Level.EXCEPTION,
@@ -318,29 +320,30 @@ def decide(
         *_moves(chosen, facts, target, moves_from, now),
         *_removals(chosen, facts, terms, removal_from=removal_from, now=now),
     ]
-    at, action, to = _next(coming, now)
-    decision = PolicyDecision(
+    wanted = _Wanted(
+        *_next(coming, now),
+        _tiering_gate(chosen, facts, target, blocked=moves_from > now),
+        _removal_gate(chosen, facts, terms, removal_from=removal_from, now=now),
+    )
+    return PolicyDecision(
         object_class=chosen.name,
         target=target,
-        action=action,
-        at=at,
-        to=to,
-        tiering=_tiering_gate(chosen, facts, target, blocked=moves_from > now),
-        removal=_removal_gate(chosen, facts, terms, removal_from=removal_from, now=now),
+        action=wanted.action,
+        at=wanted.at,
+        to=wanted.to,
+        tiering=wanted.tiering,
+        removal=wanted.removal,
         replicate=chosen.replicate
         and _is_allowed((*facts.regions, *facts.replica_regions), allowed),
+        evaluate_at=_evaluated(wanted, chosen, coming, counting, now),
         no_removal_before=removal_from if removal_from > now else None,
         removed_from=next((day for day, what, _ in coming if what is Action.REMOVE), None),
         terms=str(terms),
         exceptions=tuple(each.exception_id for each in counting),
+        violations=tuple(_violations(wanted, chosen, facts, allowed, now)),
         trace=tuple(_trace(chosen, facts, counting, terms, now)),
         decided_at=now,
         last_access=facts.last_access,
-    )
-    return replace(
-        decision,
-        evaluate_at=_evaluated(decision, coming, counting, now),
-        violations=tuple(_violations(decision, chosen, facts, allowed)),
     )
 
 
@@ -438,6 +441,16 @@ def _is_reopened(chosen: ObjectClass, facts: Facts, due: StorageClass) -> bool:
     return was_idle and is_colder(facts.storage_class, due)
 
 
+class _Wanted(NamedTuple):
+    """What is to happen next, and the gates through which S3 is asked for it."""
+
+    at: datetime | None
+    action: Action
+    to: StorageClass | None
+    tiering: str
+    removal: str
+
+
 _Coming = tuple[datetime, Action, StorageClass | None]
 _Next = tuple[datetime | None, Action, StorageClass | None]
 
@@ -451,7 +464,7 @@ def _next(coming: Sequence[_Coming], now: datetime) -> _Next:
 def _soonest(coming: _Coming) -> tuple[datetime, int]:
     """Order what comes by its time; of what is due together removing is first, then the coldest."""
     at, _, to = coming
-    return at, -list(StorageClass).index(to) if to else -len(StorageClass)
+    return at, -_COLDNESS[to] if to else -len(_COLDNESS)
 
 
 def _moves(
@@ -525,7 +538,8 @@ def _removal_gate(
 
 
 def _evaluated(
-    decision: PolicyDecision,
+    wanted: _Wanted,
+    chosen: ObjectClass,
     coming: Sequence[_Coming],
     counting: Sequence[PolicyException],
     now: datetime,
@@ -537,48 +551,46 @@ def _evaluated(
     moments = [each.until for each in counting if each.until]
     for at, action, _ in coming:
         if at > now:
-            moments.append(at + GRACE if _is_s3_s(action, decision) else at)
+            moments.append(at + GRACE if _is_s3_s(action, wanted, chosen) else at)
         else:
             # Under way; or a review that nobody has decided: looked at again, not in a loop.
             moments.append(now + (WARMING if action is Action.WARM else GRACE))
     return min(moments, default=None)
 
 
-def _is_s3_s(action: Action, decision: PolicyDecision) -> bool:
+def _is_s3_s(action: Action, wanted: _Wanted, chosen: ObjectClass) -> bool:
     """Tell whether an open gate lets S3 do something on its day, without another decision."""
     if action is Action.REMOVE:
-        return decision.removal != NONE
-    return action is Action.MOVE and decision.tiering == decision.object_class
+        return wanted.removal != NONE
+    return action is Action.MOVE and wanted.tiering == chosen.name
 
 
 def _violations(
-    decision: PolicyDecision,
+    wanted: _Wanted,
     chosen: ObjectClass,
     facts: Facts,
     allowed: frozenset[str] | None,
+    now: datetime,
 ) -> Iterator[Violation]:
     if not _is_allowed(facts.regions, allowed):
         yield Violation.REGION
     if chosen.needs_consent and facts.consent_state != "granted":
         yield Violation.CONSENT
-    if facts.previous and _is_overdue(decision, facts.previous):
+    if facts.previous and _is_overdue(wanted, facts.previous, now):
         yield Violation.OVERDUE
 
 
-def _is_overdue(decision: PolicyDecision, previous: PolicyDecision) -> bool:
+def _is_overdue(wanted: _Wanted, previous: PolicyDecision, now: datetime) -> bool:
     """Tell whether S3 was asked before for what it should have done by now."""
-    asked = {Action.MOVE: decision.tiering, Action.REMOVE: decision.removal}.get(
-        decision.action, NONE
-    )
+    asked = {Action.MOVE: wanted.tiering, Action.REMOVE: wanted.removal}.get(wanted.action, NONE)
     before = {Action.MOVE: previous.tiering, Action.REMOVE: previous.removal}.get(
         previous.action, NONE
     )
-    now = decision.decided_at
-    if asked == NONE or (asked, decision.to) != (before, previous.to) or not decision.at or not now:
+    if asked == NONE or (asked, wanted.to) != (before, previous.to) or not wanted.at:
         return False
     if Violation.OVERDUE in previous.violations:
         return True
-    since = max(decision.at, previous.decided_at or now)
+    since = max(wanted.at, previous.decided_at or now)
     return lifecycle_day(since, 0) + GRACE <= now
 
 
@@ -592,10 +604,10 @@ def _trace(
     """Yield who had a say, the strongest first."""
     floor = _floor(chosen, facts)
     said = [(_LEVELS[each.kind], each) for each in counting]
-    for level in Level:
+    for level in _FROM_THE_STRONGEST:
         if level is Level.RETENTION_FLOOR and floor > now:
             retention = chosen.retention
-            yield Say(level, f"not removed before {floor:%Y-%m-%d}", str(retention.source))
+            yield Say(level, f"not removed before {_day(floor)}", str(retention.source))
         for of, each in said:
             if of is level:
                 yield Say(level, _told(each), each.exception_id)
@@ -607,7 +619,7 @@ def _trace(
         told = (
             f"too small for {tier.storage_class}: below {tier.min_bytes} bytes"
             if small
-            else f"{tier.storage_class} from {due:%Y-%m-%d}: {tier.measure} of {tier.after_days} d"
+            else f"{tier.storage_class} from {_day(due)}: {tier.measure} of {tier.after_days} d"
         )
         yield Say(Level.CLASS, told, str(tier.source))
     yield from _told_of_removal(chosen, facts, terms)
@@ -619,14 +631,19 @@ def _told_of_removal(chosen: ObjectClass, facts: Facts, terms: Terms) -> Iterato
     source, own = str(chosen.retention.source), Terms.of(chosen.retention)
     if gone := _gone_at(chosen, facts, terms):
         how = "is up for review" if terms.days is None else "expires"
-        yield Say(Level.CLASS, f"{how} on {gone:%Y-%m-%d}", source)
+        yield Say(Level.CLASS, f"{how} on {_day(gone)}", source)
     elif chosen.retention.removal is not Removal.NEVER and terms == own:
         yield Say(Level.CLASS, "stays until the run that made it succeeded", source)
     if terms != own:
         day = own.day(facts.placed_at, facts.run_succeeded_at)
-        when = f"on {day:%Y-%m-%d}" if day else f"{own.days} d after its run"
+        when = f"on {_day(day)}" if day else f"{own.days} d after its run"
         told = f"would expire {when}: waits for approval, with forebay policy apply"
         yield Say(Level.CLASS, told, source)
+
+
+def _day(moment: datetime) -> str:
+    # As strftime would say it, in a fifth of the time; plans write half a million of them.
+    return moment.date().isoformat()
 
 
 def _told(each: PolicyException) -> str:
@@ -637,5 +654,5 @@ def _told(each: PolicyException) -> str:
         ExceptionKind.RESIDENCY: f"kept within {', '.join(each.regions)}",
         ExceptionKind.PIN: "neither moved nor removed",
     }[each.kind]
-    until = f" until {each.until:%Y-%m-%d}" if each.until else ""
+    until = f" until {_day(each.until)}" if each.until else ""
     return f"{does}{until}: {each.kind} on {each.scope}"

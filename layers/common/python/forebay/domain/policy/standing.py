@@ -95,13 +95,15 @@ def _moved(record: ObjectRecord) -> Mapping[str, Any]:
     return moved
 
 
-def facts_for(
+def facts_for(  # noqa: PLR0913 - what only plans know comes by name
     record: ObjectRecord,
     chosen: ObjectClass,
     policy: Policy,
     context: Context,
     *,
     regions: tuple[str, ...] = (),
+    replica_regions: tuple[str, ...] = (),
+    is_approved: bool = False,
 ) -> Facts:
     """Return what a decision about a placed object is made from."""
     return Facts(
@@ -112,6 +114,7 @@ def facts_for(
         run_succeeded_at=context.run_succeeded_at,
         consent_state=record.consent_state,
         regions=regions,
+        replica_regions=replica_regions,
         allowed_regions=policy.residency_of(chosen, record.site),
         rule=record.class_rule,
         rule_source=policy.rule_source(record.class_rule),
@@ -119,4 +122,5 @@ def facts_for(
         version_since=record.version_since,
         moved_at=utc_moment(moved) if (moved := _moved(record).get("at")) else None,
         was_idle=was_idle(record),
+        is_approved=is_approved,
     )

@@ -2,13 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Final, Self
 
 from forebay.domain.policy.classes import Removal, Retention, Since
 
 _TEXT: Final = re.compile(r"(\d+)d(-after-run(?:-(\d+)d)?)?")
 _KEPT: Final = "kept"
+_MIDNIGHT: Final = time(tzinfo=UTC)
 
 
 def lifecycle_day(since: datetime, days: int) -> datetime:
@@ -16,9 +17,9 @@ def lifecycle_day(since: datetime, days: int) -> datetime:
 
     Amazon S3 User Guide, "Lifecycle rules based on an object's age".
     """
-    due = since.astimezone(UTC) + timedelta(days=days)
-    midnight = due.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight if midnight == due else midnight + timedelta(days=1)
+    began = since.astimezone(UTC)
+    midnight = datetime.combine(began, _MIDNIGHT)
+    return midnight + timedelta(days=days if midnight == began else days + 1)
 
 
 @dataclass(frozen=True, slots=True)
