@@ -74,7 +74,6 @@ _NOT_SHIPPED: Final = (
     "bin",
     "bazel-project",  # cel-expr-python's wheel carries its build tree
     "cel_expr_python/ext",  # 36 MB of extension functions that no policy uses
-    "pydicom/data/charset_files",
     "numpy/f2py",
     "numpy/distutils",
 )

@@ -45,10 +45,9 @@ class Layer:
 
     COMMON: Final = "common"
     POWERTOOLS: Final = "powertools"
-    DICOM: Final = "dicom"
     GENOMICS: Final = "genomics"
     POLICY: Final = "policy"
-    ALL: Final = (COMMON, POWERTOOLS, DICOM, GENOMICS, POLICY)
+    ALL: Final = (COMMON, POWERTOOLS, GENOMICS, POLICY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +196,6 @@ def _queue_arn(name: str) -> str:
     return f"arn:{Aws.PARTITION}:sqs:{Aws.REGION}:{Aws.ACCOUNT_ID}:{name}"
 
 
-_DICOM: Final = (Layer.DICOM,)
 _READS: Final = (Layer.GENOMICS,)
 _POLICY: Final = (Layer.POLICY,)
 
@@ -210,7 +208,7 @@ STEPS: Final[dict[Step, StepSpec]] = {
     for spec in (
         # step, Size(memory, timeout, local timeout), Queue(batch, at most, alarm age), extra layers
         StepSpec(Step.REGISTER_OBJECT, Size(512, 30, 15), Queue(10, 20, 300)),
-        StepSpec(Step.INSPECT_DICOM, Size(1024, 60, 20), Queue(10, 20, 600), _DICOM),
+        StepSpec(Step.INSPECT_DICOM, Size(1024, 60, 20), Queue(10, 20, 600)),
         StepSpec(
             Step.INSPECT_GENOMICS, Size(2048, 900, 60), Queue(1, 20, 3600), (*_READS, *_POLICY)
         ),

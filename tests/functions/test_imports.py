@@ -14,15 +14,14 @@ HEAVY: Final = frozenset(
     {"pydicom", "numpy", "isal", "pysam", "cel_expr_python", "aws_xray_sdk", "aws_cdk", "awscrt"}
 )
 MAY_LOAD: Final[dict[str, frozenset[str]]] = {
-    "inspect_dicom": frozenset({"pydicom"}),
     "inspect_genomics": frozenset({"numpy", "isal"}),
     "run_read_qc": frozenset({"numpy", "isal"}),
 }
 # Lambda's boto3 comes without awscrt.
 NOT_IN_LAMBDA: Final = ("awscrt",)
 NOT_IN_LAYER: Final[dict[str, tuple[str, ...]]] = {
-    # pydicom takes numpy where it finds it; the dicom layer has none.
-    "inspect_dicom": ("numpy", "isal"),
+    # Its parser is all in the common layer.
+    "inspect_dicom": ("pydicom", "numpy", "isal"),
 }
 HANDLER_MAX_LINES: Final = 30
 

@@ -169,7 +169,7 @@ def test_the_cache_gives_what_a_fresh_build_gives(
     assert contents(tmp_path) == built.contents[Layer.COMMON]
 
 
-@pytest.mark.parametrize("name", [Layer.POWERTOOLS, Layer.DICOM, Layer.GENOMICS, Layer.POLICY])
+@pytest.mark.parametrize("name", [Layer.POWERTOOLS, Layer.GENOMICS, Layer.POLICY])
 def test_pins_are_those_of_the_lock(name: str, tmp_path: Path) -> None:
     source = ROOT / "layers" / name
     copy = tmp_path / name
