@@ -434,6 +434,33 @@ def test_line_longer_than_any_read_ends_the_reading(
     assert inspection.digests[1].value == hashlib.sha256(data).hexdigest()
 
 
+# A reader that only looked where the record before had its line ends would be deceived by these.
+_LENGTHS = st.lists(st.integers(0, 12), min_size=1, max_size=12)
+
+
+@settings(deadline=None, max_examples=300)
+@given(lengths=_LENGTHS, data=st.data(), chunk_bytes=st.integers(1, 200))
+def test_reads_of_changing_lengths_are_told_apart(
+    lengths: list[int], data: st.DataObject, chunk_bytes: int
+) -> None:
+    letters, scores = st.sampled_from("ACGTNac"), st.sampled_from("+@I!")
+    reads = [
+        (
+            "".join(data.draw(st.lists(letters, min_size=size, max_size=size))),
+            "".join(data.draw(st.lists(scores, min_size=size, max_size=size))),
+        )
+        for size in lengths
+    ]
+    # One origin, so that one record follows the other without a pause.
+    head = "@A00689:69:HLYWYDSXX:2:1101:1000:"
+    text = "".join(f"{head}{n}\n{read}\n+\n{quality}\n" for n, (read, quality) in enumerate(reads))
+    record = accepted(inspect(text.encode(), chunk_bytes=chunk_bytes))
+    assert (record.reads, record.bases) == (len(reads), sum(lengths))
+    assert (record.min_length, record.max_length) == (min(lengths), max(lengths))
+    gc = sum(bases.upper().count(letter) for bases, _ in reads for letter in "CG")
+    assert record.gc_fraction * max(record.bases, 1) == pytest.approx(gc)
+
+
 def test_reads_much_longer_than_a_batch_are_counted() -> None:
     text = b"@A00689:69:HLYW:1:1:1:1\n" + b"ACGT" * 300_000 + b"\n+\n" + b"I" * 1_200_000 + b"\n"
     record = accepted(inspect(text * 3, chunk_bytes=70_000))

@@ -75,6 +75,31 @@ def test_records_are_taken_from_the_offset_on_and_the_rest_is_left() -> None:
     assert bytes(counter.names()) == b"@r".ljust(8, b"\0")
 
 
+@pytest.mark.parametrize(
+    "before,record",
+    [
+        (3, b"@r\nA\n+\n+\n@rB\nACG\n+\nIII\n"),
+        (3, b"@r\nc\n+\n+\n@rB\nacg\n+\nIII\n"),
+        (6, b"@r\nACGT\n+\nIIII\n"),
+        (11, b"@r\nACGT\n+\nIIII\n"),
+    ],
+)
+def test_a_line_end_where_the_record_before_had_one_may_be_another(
+    before: int, record: bytes
+) -> None:
+    first = b"@q\n%b\n+\n%b\n" % (b"C" * before, b"F" * before)
+    found = []
+    for text in (first, record, first + record):
+        counter = RecordCounter(LETTER_CLASSES, max_line_bytes=1000)
+        counter.origin_examined(b"", wants_more=False)
+        assert counter.take(text, 0) == (len(text), Stop.ALL_TAKEN)
+        counts = counter.counts
+        found.append([counts.reads, counts.bases, counts.gc, counts.q30, counts.first_odd_read])
+    alone, other, both = found
+    assert both[:4] == [one + two for one, two in zip(alone[:4], other[:4], strict=True)]
+    assert both[4] == (other[4] if other[4] < 0 else other[4] + alone[0])
+
+
 def test_a_name_of_no_known_origin_stops_until_it_was_examined() -> None:
     counter = RecordCounter(LETTER_CLASSES, max_line_bytes=1000)
     text = b"@a1\nA\n+\nI\n@b1\nA\n+\nI\n@a2\nA\n+\nI\n@c1\nA\n+\nI\n"

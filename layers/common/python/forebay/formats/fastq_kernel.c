@@ -18,6 +18,9 @@ enum { PLACES = 1 << 16, SAMPLED_AT_MOST = PLACES / 2 };
 // of at most 127 each, be summed in 16 bits.
 enum { COUNTED_VECTORS = 255, STAGED_READS = 512 };
 
+// Stands for how many bases a record has, where that is not known.
+#define NO_LENGTH SIZE_MAX
+
 enum { LEAST_QUALITY = 33, GREATEST_QUALITY = 126, PHRED33 = 33, PHRED64 = 64, LEAST_AT_64 = 59 };
 
 enum stop { ALL_TAKEN, BROKEN, UNKNOWN_ORIGIN, NAMES_FULL };
@@ -125,10 +128,12 @@ static inline bool line_of(const uint8_t **at, const uint8_t *end, size_t size, 
     return true;
 }
 
-static inline bool next_record(const uint8_t *at, const uint8_t *end, Record *record) {
+// The next record, whose bases are perhaps `usual`, as many as those of the record before.
+static inline bool next_record(const uint8_t *at, const uint8_t *end, size_t usual, Record *record) {
     // One character on the third line is a plus, which is_formed asks for; qualities are as many as
-    // bases, and none of them is a line feed, which take_qualities sees to.
-    bool is_whole = next_line(&at, end, &record->head) && next_line(&at, end, &record->bases) &&
+    // bases. None of either is a line feed, which take_bases and take_qualities see to.
+    bool is_whole = next_line(&at, end, &record->head) &&
+                    line_of(&at, end, usual, &record->bases) &&
                     line_of(&at, end, 1, &record->plus) &&
                     line_of(&at, end, record->bases.size, &record->qualities);
     record->end = at;
@@ -301,7 +306,10 @@ static inline bool take_bases(State *state, Line bases, const uint8_t *end) {
         n += total(ns);
         at += total(ats);
     }
-    if (gc + n + at != (int64_t)bases.size) return take_odd_bases(state, bases);
+    if (gc + n + at != (int64_t)bases.size) {
+        if (__builtin_memchr(bases.at, '\n', bases.size)) return false;
+        return take_odd_bases(state, bases);
+    }
     state->gc += gc;
     state->n += n;
     return true;
@@ -367,9 +375,15 @@ size_t fastq_take(State *state, const uint8_t *text, size_t at, size_t size) {
     Stage stage = {0};
     Record record;
     state->stop = ALL_TAKEN;
-    while (next_record(text + at, end, &record)) {
-        if (!is_formed(state, &record, end)) {
-            state->stop = BROKEN;
+    for (size_t usual = NO_LENGTH;;) {
+        bool is_whole = next_record(text + at, end, usual, &record);
+        if (!is_whole || !is_formed(state, &record, end)) {
+            // Perhaps because this one is of another length.
+            if (usual != NO_LENGTH) {
+                usual = NO_LENGTH;
+                continue;
+            }
+            if (is_whole) state->stop = BROKEN;
             break;
         }
         bool is_second_mate = state->reads % 2;
@@ -384,15 +398,23 @@ size_t fastq_take(State *state, const uint8_t *text, size_t at, size_t size) {
             state->stop = UNKNOWN_ORIGIN;
             break;
         }
-        state->origin_examined = 0;
         // What a record that is refused then has added does not matter: it is the last one.
+        if (!take_bases(state, record.bases, end)) {
+            if (usual != NO_LENGTH) {
+                usual = NO_LENGTH;
+                continue;
+            }
+            state->stop = BROKEN;
+            break;
+        }
+        state->origin_examined = 0;
         take_name(state, record.head, name);
-        if (!take_bases(state, record.bases, end) ||
-            !take_qualities(state, &stage, record.qualities, end)) {
+        if (!take_qualities(state, &stage, record.qualities, end)) {
             state->stop = BROKEN;
             break;
         }
         take_length(state, record.bases.size);
+        usual = record.bases.size;
         state->reads++;
         at = (size_t)(record.end - text);
     }
