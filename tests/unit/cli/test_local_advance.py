@@ -1,6 +1,7 @@
 """`forebay local advance`, and the clocks it moves."""
 
 import dataclasses
+import io
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from forebay.runtime.wiring import Wiring
 from forebay_cli import stack_outputs
 from forebay_cli.commands import local
 from forebay_cli.deployment import Account, Deployment
+from forebay_cli.failures import CommandError
 from forebay_cli.home import Home
 from forebay_cli.localcloud import lifecycle, passing
 from forebay_cli.localcloud.advancing import Advance, Day, Deed, Version, What
@@ -191,6 +193,8 @@ class FakeFunctions:
 
     def __init__(self) -> None:
         self.environments = {"evaluate": {"A": "1"}, "register": {"B": "2"}, "place": {"C": "3"}}
+        self.invoked = 0
+        self.fails = 0
 
     def get_function_configuration(self, *, FunctionName: str) -> dict[str, Any]:  # noqa: N803
         return {"Environment": {"Variables": self.environments[FunctionName]}}
@@ -202,6 +206,15 @@ class FakeFunctions:
         Environment: Mapping[str, dict[str, str]],  # noqa: N803
     ) -> None:
         self.environments[FunctionName] = Environment["Variables"]
+
+    def invoke(self, *, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
+        assert (FunctionName, Payload) == ("evaluate", b"{}")
+        self.invoked += 1
+        if self.invoked <= self.fails:
+            answer: dict[str, Any] = {"errorMessage": f"no {self.invoked}"}
+            return {"FunctionError": "Unhandled", "Payload": io.StringIO(json.dumps(answer))}
+        answer = {"EvaluatedObjects": 2.0, "ChangedObjects": 1.0, "_aws": {}}
+        return {"Payload": io.StringIO(json.dumps(answer))}
 
 
 class FakeAccount:
@@ -221,6 +234,22 @@ def a_deployment() -> tuple[Deployment, dict[str, dict[str, str]]]:
     }
     deployment = Deployment(cast("Account", account), "forebay", outputs)
     return deployment, account.functions.environments
+
+
+def test_an_evaluation_that_dies_on_the_way_is_tried_again() -> None:
+    deployment, _ = a_deployment()
+    functions = cast("FakeFunctions", deployment.account.functions)
+    functions.fails = 2
+    counted = passing.LocalSchedules(deployment).evaluate()
+    assert counted == {"EvaluatedObjects": 2, "ChangedObjects": 1}
+    assert functions.invoked == 3
+
+
+def test_an_evaluation_that_always_dies_says_what_its_function_said() -> None:
+    deployment, _ = a_deployment()
+    cast("FakeFunctions", deployment.account.functions).fails = 9
+    with pytest.raises(CommandError, match="evaluate_policy failed: no 3"):
+        passing.LocalSchedules(deployment).evaluate()
 
 
 def test_moving_the_clock_records_it_and_tells_storage_and_who_acts_on_the_time(
