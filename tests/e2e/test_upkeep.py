@@ -67,7 +67,8 @@ def test_what_a_bad_deployment_gave_up_on_is_replayed_after_the_fix(
         [cause] = cloud.forebay("dead-letters", "list")["causes"]
         which = ("--signature", cause["signature"])
         would = cloud.forebay("dead-letters", "preview", *which)["counts"]
-        assert would["WOULD_ACT"] == left
+        # The cloud is that of all tests: a straggler of another may have met the same fate.
+        assert would["WOULD_ACT"] >= left
         cloud.forebay("dead-letters", "replay", *which, "--yes")
         cloud.settle(site, {"PLACED": 3})
     cloud.forebay("dead-letters", "resolve", *which, "--done", "--yes")
