@@ -9,6 +9,7 @@ removed when that is due now, be it done by Forebay or, at its next run, by S3's
     a new decision ──┘                (per object)  (as large as the policy, not as what is stored)
 """
 
+from bisect import insort
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,7 +37,7 @@ from forebay.domain.policy.storage_classes import StorageClass, is_colder
 from forebay.events import utc_moment, utc_text
 
 EXAMPLES: Final = 5
-"""So many object ids are kept of each conflict and approval."""
+"""So many object ids are kept of each conflict and approval: the first by name."""
 
 
 class ChangeKind(StrEnum):
@@ -340,7 +341,11 @@ class Row:
 
 @dataclass(slots=True)
 class Tally:
-    """How many objects and bytes, with a few of them by id."""
+    """How many objects and bytes, with a few of them by id.
+
+    Which few does not depend on the order in which objects are counted: the index that lists them
+    goes by when they last changed.
+    """
 
     objects: int = 0
     size_bytes: int = 0
@@ -350,14 +355,15 @@ class Tally:
         """Count one object."""
         self.objects += 1
         self.size_bytes += subject.size_bytes
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(subject.object_id)
+        if len(self.examples) < EXAMPLES or subject.object_id < self.examples[-1]:
+            insort(self.examples, subject.object_id)
+            del self.examples[EXAMPLES:]
 
     def merge(self, other: "Tally") -> None:
         """Count what another counted."""
         self.objects += other.objects
         self.size_bytes += other.size_bytes
-        self.examples = (self.examples + other.examples)[:EXAMPLES]
+        self.examples = sorted(self.examples + other.examples)[:EXAMPLES]
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as data."""
