@@ -22,6 +22,7 @@ from forebay.domain.policy.exceptions import (
     active,
 )
 from forebay.domain.policy.storage_classes import (
+    COLDNESS,
     STORAGE_FACTS,
     StorageClass,
     is_colder,
@@ -66,7 +67,6 @@ class Level(StrEnum):
 
 
 _FROM_THE_STRONGEST: Final = tuple(Level)
-_COLDNESS: Final = {each: place for place, each in enumerate(StorageClass)}
 _LEVELS: Final = {
     ExceptionKind.LEGAL_HOLD: Level.LEGAL_HOLD,
     ExceptionKind.RETENTION: Level.EXCEPTION,
@@ -464,7 +464,7 @@ def _next(coming: Sequence[_Coming], now: datetime) -> _Next:
 def _soonest(coming: _Coming) -> tuple[datetime, int]:
     """Order what comes by its time; of what is due together removing is first, then the coldest."""
     at, _, to = coming
-    return at, -_COLDNESS[to] if to else -len(_COLDNESS)
+    return at, -COLDNESS[to] if to else -len(COLDNESS)
 
 
 def _moves(

@@ -21,6 +21,7 @@ from forebay.domain.policy.classes import (
 )
 from forebay.domain.policy.decision import REMOVE_NOW, directed
 from forebay.domain.policy.storage_classes import (
+    COLDNESS,
     SMALLEST_MOVED_BYTES,
     STORAGE_FACTS,
     StorageClass,
@@ -415,7 +416,7 @@ def check_tiers(chosen: ObjectClass) -> None:
             )
     for measure in Measure:
         of_measure = [tier for tier in chosen.tiers if tier.measure is measure]
-        of_measure.sort(key=lambda tier: list(StorageClass).index(tier.storage_class))
+        of_measure.sort(key=lambda tier: COLDNESS[tier.storage_class])
         for warmer, colder in pairwise(of_measure):
             stays = max(1, STORAGE_FACTS[warmer.storage_class].least_age_days)
             if colder.after_days < warmer.after_days + stays:

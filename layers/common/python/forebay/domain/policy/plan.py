@@ -33,7 +33,7 @@ from forebay.domain.policy.pricing import (
     removal_cost,
     replication_cost,
 )
-from forebay.domain.policy.storage_classes import StorageClass, is_colder
+from forebay.domain.policy.storage_classes import COLDNESS, StorageClass, is_colder
 from forebay.events import utc_moment, utc_text
 
 EXAMPLES: Final = 5
@@ -155,7 +155,7 @@ def left_in(
     coming = [decision.target]
     if decision.to and _is_due(decision, Action.MOVE, now):
         coming.append(decision.to)
-    return max((storage_class, *coming), key=_COLDNESS.__getitem__)
+    return max((storage_class, *coming), key=COLDNESS.__getitem__)
 
 
 def compared(subject: Subject, decision: PolicyDecision, rates: Rates, now: datetime) -> Planned:
@@ -180,7 +180,6 @@ def compared(subject: Subject, decision: PolicyDecision, rates: Rates, now: date
     )
 
 
-_COLDNESS: Final = {each: place for place, each in enumerate(StorageClass)}
 _VIOLATED: Final = {
     Violation.REGION: Conflict.RESIDENCY,
     Violation.CONSENT: Conflict.CONSENT,

@@ -59,12 +59,13 @@ STORAGE_FACTS: Final = {
 SMALLEST_MOVED_BYTES: Final = 128 * KIB
 """Below it S3 moves nothing by default, and no storage class pays."""
 
-_COLDNESS: Final = {each: place for place, each in enumerate(StorageClass)}
+COLDNESS: Final = {each: place for place, each in enumerate(StorageClass)}
+"""From the warmest, by number: what sorts storage classes."""
 
 
 def is_colder(one: StorageClass, other: StorageClass) -> bool:
     """Tell whether a storage class is slower and cheaper to hold than another."""
-    return _COLDNESS[one] > _COLDNESS[other]
+    return COLDNESS[one] > COLDNESS[other]
 
 
 def needs_restore(storage_class: StorageClass) -> bool:
