@@ -3,17 +3,21 @@
 import re
 from typing import Final
 
+from forebay.domain.integrity import CRYPTOGRAPHIC
+
+DIGEST_WORDS: Final = "|".join(CRYPTOGRAPHIC)
+"""A pattern of the algorithms that names and headings speak of, in lower case."""
 _SIDECAR: Final = re.compile(
-    r"(?P<target>.+)\.(?P<algorithm>md5|sha(?:1|224|256|384|512)|crc32c?|crc64nvme)(?:sums?)?(?:\.txt)?",
+    rf"(?P<target>.+)\.(?P<algorithm>{DIGEST_WORDS}|crc32c?|crc64nvme)(?:sums?)?(?:\.txt)?",
     re.IGNORECASE,
 )
 _LIST: Final = re.compile(
-    r"(?:sums?|(?:check|md5|sha(?:1|224|256|384|512))[._-]?(?:check)?(?:sums?)?)"
-    r"(?:\.(?:txt|list|json|md5|sha(?:1|224|256|384|512)))?",
+    rf"(?:sums?|(?:check|{DIGEST_WORDS})[._-]?(?:check)?(?:sums?)?)"
+    rf"(?:\.(?:txt|list|json|{DIGEST_WORDS}))?",
     re.IGNORECASE,
 )
 # RFC 8493: manifests list the payload, tag manifests the other files of a bag.
-_BAG_MANIFEST: Final = re.compile(r"(?:tag)?manifest-(?:md5|sha(?:1|224|256|384|512))\.txt")
+_BAG_MANIFEST: Final = re.compile(rf"(?:tag)?manifest-(?:{DIGEST_WORDS})\.txt")
 _BAG_TAG_FILE: Final = re.compile(r"bagit\.txt|(?:bag|package)-info\.txt|fetch\.txt")
 FETCH_NAME: Final = "fetch.txt"
 """The file by which a bag asks that others be fetched from elsewhere."""

@@ -16,7 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from forebay.domain.checksum_names import is_bag_manifest, is_checksum_name, sidecar_target
+from forebay.domain.checksum_names import (
+    DIGEST_WORDS,
+    is_bag_manifest,
+    is_checksum_name,
+    sidecar_target,
+)
 from forebay.domain.findings import Finding, Owner, ReasonCode, Verdict
 from forebay.domain.inspection import Inspection
 from forebay.domain.integrity import CRYPTOGRAPHIC, DIGEST_BYTES, Algorithm, normalise_digest
@@ -84,9 +89,7 @@ _NAMED_ALGORITHMS: Final = {
     "crc32c": Algorithm.CRC32C,
     "crc64nvme": Algorithm.CRC64NVME,
 }
-_ALGORITHM_WORD: Final = re.compile(
-    r"md5|sha(?:1|224|256|384|512)|crc32c|crc32|crc64nvme", re.IGNORECASE
-)
+_ALGORITHM_WORD: Final = re.compile(rf"{DIGEST_WORDS}|crc32c?|crc64nvme", re.IGNORECASE)
 
 _TAGGED: Final = re.compile(
     r"(?P<algorithm>[A-Za-z0-9][A-Za-z0-9/-]*) ?\((?P<path>.+)\) ?= ?(?P<digest>\S+)"

@@ -7,6 +7,7 @@ from typing import Any, Final
 from isal import isal_zlib
 
 from forebay.domain.alignments import indexed_file_names
+from forebay.domain.checksum_names import DIGEST_WORDS
 from forebay.formats.hts_index import index_format
 from forebay.formats.manifests import is_checksum_name
 
@@ -61,7 +62,7 @@ _MANIFEST: Final = re.compile(
     rb"|(?:MD5|SHA-?\d+)[^\n]*\([^\n]+\) ?= ?[0-9A-Fa-f]{32}"
     rb"|%%%% HASHDEEP-"
     rb"|(?:;[^\n]*\n)+[^\n;]+ [0-9A-Fa-f]{8}\r?(?:\n|$)"
-    rb"|[^\n]*\t(?:md5|sha(?:1|224|256|384|512))(?:sum)?[\t\r\n]",
+    rb"|[^\n]*\t(?:" + DIGEST_WORDS.encode() + rb")(?:sum)?[\t\r\n]",
     re.IGNORECASE,
 )
 # Many a JSON is called so; one that pairs names with digests from its start is meant as a manifest.
