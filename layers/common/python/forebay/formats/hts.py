@@ -33,8 +33,9 @@ DEFAULT_ALGORITHMS: Final = (Algorithm.MD5, Algorithm.SHA256)
 _PIECE_BYTES: Final = 256 << 10
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _MAGIC_BYTES: Final = 6
-_SUFFIX: Final = re.compile(r"\.(bam|cram|sam|bcf|vcf)(?:\.(?:gz|bgz|bgzf|bz2))?$", re.IGNORECASE)
-_PACKED: Final = re.compile(r"\.(?:gz|bgz|bgzf|bz2)$", re.IGNORECASE)
+_PACKED_SUFFIX: Final = r"\.(?:gz|bgz|bgzf|bz2)"
+_SUFFIX: Final = re.compile(rf"\.(bam|cram|sam|bcf|vcf)(?:{_PACKED_SUFFIX})?$", re.IGNORECASE)
+_PACKED: Final = re.compile(rf"{_PACKED_SUFFIX}$", re.IGNORECASE)
 _INDEX_MAGIC: Final = (
     (b"BAI\x01", "a BAM index"),
     (b"CSI\x01", "a CSI index"),

@@ -138,8 +138,8 @@ class VcfRecords:
         if reference in alleles:
             self._warn("An allele of ALT is the same as REF.")
         self._site(fields, shapes)
-        if position > self._last_position:
-            self.warnings.setdefault("beyond", beyond_contig(f"line {number}"))
+        if position > self._last_position and "beyond" not in self.warnings:
+            self.warnings["beyond"] = beyond_contig(f"line {number}")
         if filters not in self._filters:
             self._filter(filters)
         if info != ".":
