@@ -93,8 +93,9 @@ def _judge_bag(folder: Path) -> Judged:
         metadata=inspection.record.as_metadata() if inspection.record else {},
         size_bytes=inspection.bytes_read,
     )
+    inside = folder.resolve()
     for name, path in paths.items():
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not path.resolve().is_relative_to(inside):
             judged = judged.refused(_leads_outside(name))
     return judged
 
