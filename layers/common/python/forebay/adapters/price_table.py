@@ -57,27 +57,26 @@ def compiled_prices(policies: Path) -> dict[str, Any]:
     Raises:
         PolicyError: a table does not say what it must; a line for each problem.
     """
-    found: dict[str, Any] = {}
-    for path in sorted((policies / PRICES_FOLDER).glob("*.yaml")):
-        document, problems = _checked(path)
-        if problems:
-            raise PolicyError("\n".join(map(str, problems)))
-        found[document["region"]] = document
-    return found
+    paths = sorted((policies / PRICES_FOLDER).glob("*.yaml"))
+    return {document["region"]: document for document in map(_sound, paths)}
 
 
 def load_prices(path: Path) -> PriceTable:
     """Return the prices of a file; raises PolicyError with a line for each problem."""
-    table, problems = check_prices(path)
-    if table is None:
-        raise PolicyError("\n".join(map(str, problems)))
-    return table
+    return _table(_sound(path))
 
 
 def check_prices(path: Path) -> tuple[PriceTable | None, Sequence["PlacedProblem"]]:
     """Return the prices of a file, or everything that is wrong with it, by line."""
     document, problems = _checked(path)
     return (None if problems else _table(document)), problems
+
+
+def _sound(path: Path) -> Mapping[str, Any]:
+    document, problems = _checked(path)
+    if problems:
+        raise PolicyError("\n".join(map(str, problems)))
+    return document
 
 
 def _checked(path: Path) -> tuple[Mapping[str, Any], Sequence["PlacedProblem"]]:
