@@ -36,12 +36,13 @@ class Deployment:
         return found
 
     def role_statements(self) -> Iterator[tuple[Resource, dict[str, Any]]]:
-        for policy in self.all("AWS::IAM::Policy"):
-            for statement in self.statements(policy):
-                yield policy, statement
+        return self._statements_of("AWS::IAM::Policy")
 
     def job_statements(self) -> Iterator[tuple[Resource, dict[str, Any]]]:
-        for policy in self.all("AWS::IAM::ManagedPolicy"):
+        return self._statements_of("AWS::IAM::ManagedPolicy")
+
+    def _statements_of(self, kind: str) -> Iterator[tuple[Resource, dict[str, Any]]]:
+        for policy in self.all(kind):
             for statement in self.statements(policy):
                 yield policy, statement
 

@@ -19,10 +19,8 @@ from forebay.services.decide_exception import (
     ApproveException,
     Changed,
     EndException,
-    ExceptionBook,
     NotChanged,
     RefuseException,
-    RequestException,
     Wish,
 )
 from forebay.services.exception_orders import (
@@ -32,10 +30,9 @@ from forebay.services.exception_orders import (
     RequestByOrder,
     Verb,
 )
-from tests.unit.fakes import FakeClock, FakeExceptionHistory, FakeExceptions, any_exception, any_hex
+from tests.unit.fakes import any_exception
+from tests.unit.services.test_decide_exception import ANNA, ANNA_AS_STEWARD, BERT, Desk
 
-ANNA = "arn:aws:sts::111122223333:assumed-role/Stewards/anna"
-BERT = "arn:aws:sts::111122223333:assumed-role/Stewards/bert"
 UNPROVEN = NotProven("AWS does not confirm who gave this order.")
 WISH = Wish(ExceptionKind.LEGAL_HOLD, Scope(ScopeKind.STUDY, "2.25.1"), "case 12")
 
@@ -50,23 +47,17 @@ class Callers:
         return self.said
 
 
-class World:
-    def __init__(self) -> None:
-        self.stored = FakeExceptions()
-        self.book = ExceptionBook(self.stored, FakeExceptionHistory())
-        self.clock = FakeClock()
+def request(desk: Desk, by: str | NotProven) -> Changed | NotChanged:
+    return RequestByOrder(Callers(by), desk.request)(given("{}"), WISH)
 
-    def request(self, by: str | NotProven) -> Changed | NotChanged:
-        service = RequestException(self.book, self.clock, lambda n: bytes.fromhex(any_hex(2 * n)))
-        return RequestByOrder(Callers(by), service)(given("{}"), WISH)
 
-    def decide(self, by: str | NotProven, decision: Decision) -> Changed | NotChanged:
-        services: dict[Verb, ApproveException | RefuseException | EndException] = {
-            Verb.APPROVE: ApproveException(self.book, self.clock),
-            Verb.REFUSE: RefuseException(self.book, self.clock),
-            Verb.END: EndException(self.book, self.clock),
-        }
-        return DecideByOrder(Callers(by), services)(given("{}"), decision)
+def decide(desk: Desk, by: str | NotProven, decision: Decision) -> Changed | NotChanged:
+    services: dict[Verb, ApproveException | RefuseException | EndException] = {
+        Verb.APPROVE: desk.approve,
+        Verb.REFUSE: desk.refuse,
+        Verb.END: desk.end,
+    }
+    return DecideByOrder(Callers(by), services)(given("{}"), decision)
 
 
 def given(text: str, function: str = "forebay-decide-exception") -> Given:
@@ -74,14 +65,14 @@ def given(text: str, function: str = "forebay-decide-exception") -> Given:
 
 
 def test_an_exception_carries_who_is_proven_to_have_asked_decided_and_ended() -> None:
-    world = World()
+    desk = Desk()
 
-    asked = world.request(ANNA)
+    asked = request(desk, ANNA)
     assert isinstance(asked, Changed)
     identity = asked.exception.exception_id
-    approved = world.decide(BERT, Decision(Verb.APPROVE, identity))
-    world.decide(ANNA, Decision(Verb.END, identity, "closed"))
-    ended = world.decide(BERT, Decision(Verb.END, identity, "agreed"))
+    approved = decide(desk, BERT, Decision(Verb.APPROVE, identity))
+    decide(desk, ANNA, Decision(Verb.END, identity, "closed"))
+    ended = decide(desk, BERT, Decision(Verb.END, identity, "agreed"))
 
     assert isinstance(approved, Changed)
     assert isinstance(ended, Changed)
@@ -93,24 +84,23 @@ def test_an_exception_carries_who_is_proven_to_have_asked_decided_and_ended() ->
 
 @pytest.mark.parametrize("verb", list(Verb))
 def test_nothing_changes_by_an_order_of_nobody(verb: Verb) -> None:
-    world = World()
+    desk = Desk()
     before = any_exception(status=Status.ACTIVE if verb is Verb.END else Status.REQUESTED)
-    world.stored.stored[before.exception_id] = before
+    desk.exceptions.stored[before.exception_id] = before
 
-    assert world.request(UNPROVEN) == NotChanged(UNPROVEN.reason)
-    answer = world.decide(UNPROVEN, Decision(verb, before.exception_id, "a note"))
+    assert request(desk, UNPROVEN) == NotChanged(UNPROVEN.reason)
+    answer = decide(desk, UNPROVEN, Decision(verb, before.exception_id, "a note"))
 
     assert answer == NotChanged(UNPROVEN.reason)
-    assert list(world.stored.stored.values()) == [before]
+    assert list(desk.exceptions.stored.values()) == [before]
 
 
 def test_whoever_asked_does_not_approve_whatever_role_they_took() -> None:
-    world = World()
-    asked = world.request(ANNA)
+    desk = Desk()
+    asked = request(desk, ANNA)
     assert isinstance(asked, Changed)
 
-    other_role = ANNA.replace("Stewards", "Admins")
-    answer = world.decide(other_role, Decision(Verb.APPROVE, asked.exception.exception_id))
+    answer = decide(desk, ANNA_AS_STEWARD, Decision(Verb.APPROVE, asked.exception.exception_id))
 
     assert isinstance(answer, NotChanged)
     assert "yourself" in answer.reason
