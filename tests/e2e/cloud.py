@@ -9,13 +9,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forebay.adapters.catalog_reader import CatalogReader
 from forebay.domain.objects import ObjectRecord
 from forebay.domain.states import IN_FLIGHT, State
 from forebay_cli import stack_outputs
 from forebay_cli.deployment import Deployment
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 FOREBAY = str(Path(sys.executable).parent / "forebay")
 PATIENCE_SECONDS = 300
@@ -62,10 +65,18 @@ class Cloud:
 
     def waiting(self, url: str) -> int:
         """Return how many messages wait in a queue."""
+        return self._messages(url, "ApproximateNumberOfMessages")
+
+    def under_way(self, url: str) -> int:
+        """Return how many messages of a queue wait, or were received and not deleted yet."""
+        received = self._messages(url, "ApproximateNumberOfMessagesNotVisible")
+        return self.waiting(url) + received
+
+    def _messages(self, url: str, attribute: "QueueAttributeNameType") -> int:
         attributes = self.deployment.account.sqs.get_queue_attributes(
-            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+            QueueUrl=url, AttributeNames=[attribute]
         )["Attributes"]
-        return int(attributes["ApproximateNumberOfMessages"])
+        return int(attributes[attribute])
 
     def open_letters(self) -> dict[str, int]:
         """Return how many archived dead letters of each step are open."""

@@ -20,9 +20,16 @@ POISON = ('{"poison": 1}', '{"poison": 2}')
 
 @contextmanager
 def impatient(cloud: Cloud, *steps: Step) -> Iterator[None]:
-    """Have failed messages come again after a second, not after the local half minute."""
+    """Have failed messages come again after a second, not after the local half minute.
+
+    What other tests left under way is waited for: it would come again, too, while it is worked on.
+    """
     sqs = cloud.deployment.account.sqs
     urls = [cloud.deployment.by_step(stack_outputs.QUEUE)[step] for step in steps]
+    cloud.until(
+        lambda: not any(map(cloud.under_way, urls)),
+        lambda: str({url: cloud.under_way(url) for url in urls}),
+    )
     before = {
         url: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
         for url in urls
