@@ -238,6 +238,9 @@ STEPS: Final[dict[Step, StepSpec]] = {
         StepSpec(Step.LEARN_ACCESS, Size(512, 300, 30), Queue(1, 5, 3600)),
         StepSpec(Step.REQUEST_EXCEPTION, Size(512, 30, 15), Invoked(2)),
         StepSpec(Step.DECIDE_EXCEPTION, Size(512, 30, 15), Invoked(2)),
+        # A list of 50,000 objects is some 50 MB of JSON, and is read to be believed.
+        StepSpec(Step.REQUEST_DISPOSITION, Size(1024, 60, 15), Invoked(2)),
+        StepSpec(Step.DECIDE_DISPOSITION, Size(1024, 60, 15), Invoked(2)),
         StepSpec(Step.DISPOSE_OBJECTS, Size(1024, 900, 60), Invoked(2), _POLICY, named_role=True),
     )
 }

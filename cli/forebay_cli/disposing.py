@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
+from forebay.adapters.disposition_orders import decision_text, draft_text
 from forebay.domain.policy.decision import Action
 from forebay.domain.policy.disposition import (
     Candidate,
     Disposition,
+    Draft,
     Entry,
     Stage,
     is_disposition_id,
@@ -19,19 +21,18 @@ from forebay.domain.policy.exceptions import Scope, ScopeKind
 from forebay.events import utc_text
 from forebay.names import Step, Zone
 from forebay.services.request_disposition import (
-    Decided,
-    DecideDisposition,
+    Decision,
+    DraftDisposition,
     Preview,
     PreviewDisposition,
     Refused,
-    RequestDisposition,
     Surveyor,
     Wish,
 )
 from forebay_cli import stack_outputs
-from forebay_cli.deployment import Deployment
 from forebay_cli.failures import EXIT_FINDINGS, CommandError
 from forebay_cli.home import Home
+from forebay_cli.orders import OrderDesk
 from forebay_cli.reading import tokens_of
 
 SCOPES: Final[Mapping[str, ScopeKind]] = {
@@ -52,10 +53,11 @@ class NotDisposedError(CommandError):
 
 
 @dataclass(frozen=True)
-class DispositionOffice:
-    """The services that work on a deployment's dispositions; each is made when first needed."""
+class DispositionOffice(OrderDesk):
+    """What stands of a deployment's dispositions, and the steps that change them, by order.
 
-    deployment: Deployment
+    What is listed is looked up with the rights of whoever calls; each service is made when needed.
+    """
 
     @cached_property
     def dispositions(self) -> Any:
@@ -74,23 +76,16 @@ class DispositionOffice:
 
     def request(self, wish: Wish) -> Disposition:
         """Ask for a disposition; raises NotDisposedError."""
-        ask = RequestDisposition(
-            self._preview,
-            self.dispositions,
-            self._store,
-            self.deployment.bucket(Zone.LEDGER),
-            os.urandom,
+        draft = DraftDisposition(
+            self._preview, self._store, self.deployment.bucket(Zone.LEDGER), os.urandom
         )
-        return _or_refusal(ask(wish, by=self.deployment.account.caller), Decided).disposition
+        made = _or_refusal(draft(wish, by=self.deployment.account.caller), Draft)
+        return self._done(Step.REQUEST_DISPOSITION, draft_text(made))
 
-    def decide(self, disposition_id: str, *, approve: bool, note: str) -> Decided:
+    def decide(self, decision: Decision) -> Disposition:
         """Approve or refuse a disposition; raises NotDisposedError."""
-        decide = DecideDisposition(self.dispositions, self._store, self.deployment.account.clock)
-        decided = decide.approve if approve else decide.refuse
-        by = self.deployment.account.caller
-        return _or_refusal(
-            decided(self.known(disposition_id).disposition_id, by=by, note=note), Decided
-        )
+        self.known(decision.disposition_id)
+        return self._done(Step.DECIDE_DISPOSITION, decision_text(decision))
 
     def known(self, disposition_id: str) -> Disposition:
         """Return a disposition; raises CommandError for what is none."""
@@ -180,6 +175,13 @@ class DispositionOffice:
         if kind is ScopeKind.SUBJECT:
             value = tokens_of(self.deployment)("PatientID", value)
         return Scope(kind, value)
+
+    def _done(self, step: Step, text: str) -> Disposition:
+        """Have a step do what an order says, and return the disposition as it is then."""
+        answer = self.give(step, text)
+        if "refused" in answer:
+            raise NotDisposedError(answer["refused"], "Nothing was changed.")
+        return self.known(answer["disposition_id"])
 
     def _invoked(self, disposition_id: str) -> dict[str, Any]:
         step = Step.DISPOSE_OBJECTS

@@ -10,11 +10,8 @@ from typing import Any, Final
 
 import click
 
-from forebay.adapters.callers import prove
-from forebay.adapters.dead_letters import LambdaFunctions
-from forebay.adapters.exception_orders import answer_of, decision_text, order_event, wish_text
+from forebay.adapters.exception_orders import answer_of, decision_text, wish_text
 from forebay.adapters.exceptions import DynamoExceptions
-from forebay.domain.orders import Order, Proof
 from forebay.domain.policy.exceptions import PolicyException, Scope, ScopeKind, Status
 from forebay.events import utc_text
 from forebay.names import Step
@@ -24,8 +21,8 @@ from forebay.services.ports import ObjectsInScope
 from forebay_cli import stack_outputs
 from forebay_cli.clock import Clock
 from forebay_cli.commands.show import is_object_id
-from forebay_cli.deployment import Deployment
 from forebay_cli.failures import EXIT_FINDINGS, CommandError
+from forebay_cli.orders import OrderDesk
 from forebay_cli.reading import tokens_of
 
 SCOPES: Final[Mapping[str, ScopeKind]] = {
@@ -55,10 +52,8 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class ExceptionOffice:
+class ExceptionOffice(OrderDesk):
     """What stands of a deployment's exceptions, and the steps that change them, by order."""
-
-    deployment: Deployment
 
     @cached_property
     def exceptions(self) -> DynamoExceptions:
@@ -75,12 +70,6 @@ class ExceptionOffice:
         return DynamoObjectsInScope(self.deployment.account.dynamodb, table)
 
     @cached_property
-    def functions(self) -> LambdaFunctions:
-        """The functions, to have what an exception reaches judged anew."""
-        names = self.deployment.by_step(stack_outputs.FUNCTION)
-        return LambdaFunctions(self.deployment.account.functions, names)
-
-    @cached_property
     def clock(self) -> Clock:
         """The time at which people decide."""
         return self.deployment.account.clock
@@ -92,29 +81,11 @@ class ExceptionOffice:
 
     def request(self, wish: Wish) -> Answer:
         """Ask for an exception, as whoever calls this."""
-        return self.order(Step.REQUEST_EXCEPTION, wish_text(wish))
+        return answer_of(self.give(Step.REQUEST_EXCEPTION, wish_text(wish)))
 
     def decide(self, decision: Decision) -> Answer:
         """Approve, refuse or end an exception, as whoever calls this."""
-        return self.order(Step.DECIDE_EXCEPTION, decision_text(decision))
-
-    def order(self, step: Step, text: str) -> Answer:
-        """Have a step do what an order says, signed by whoever calls this.
-
-        Raises:
-            CommandError: the step failed; nothing was changed, or it is done when tried again.
-        """
-        order = Order(text, self.functions.names[step])
-        answer = self.functions.invoke(step, json.dumps(order_event(order, self.prove(order))))
-        if answer is None:
-            raise CommandError(
-                f"{step} failed.", f"See why: forebay logs {step}. It is safe to try again."
-            )
-        return answer_of(answer)
-
-    def prove(self, order: Order) -> Proof:
-        """Return what proves that an order is of whoever calls this."""
-        return prove(self.deployment.account.new_sts(), order)
+        return answer_of(self.give(Step.DECIDE_EXCEPTION, decision_text(decision)))
 
     def get(self, exception_id: str) -> PolicyException:
         """Return one exception; raises CommandError when there is none."""

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from forebay.adapters.exception_orders import decision_of, given_order
+from forebay.adapters.exception_orders import decision_of
+from forebay.adapters.orders import given_order
 from forebay.names import Step
 from forebay.runtime.deciding import tell_exception
 from forebay.runtime.wiring import wiring

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from forebay.adapters.exception_orders import given_order, wish_of
+from forebay.adapters.exception_orders import wish_of
+from forebay.adapters.orders import given_order
 from forebay.names import Step
 from forebay.runtime.deciding import tell_exception
 from forebay.runtime.wiring import wiring

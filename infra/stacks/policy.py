@@ -39,9 +39,12 @@ STEPS_OF_POLICY: Final = (
     Step.LEARN_ACCESS,
     Step.REQUEST_EXCEPTION,
     Step.DECIDE_EXCEPTION,
+    Step.REQUEST_DISPOSITION,
+    Step.DECIDE_DISPOSITION,
     Step.DISPOSE_OBJECTS,
 )
 
+_READ: Final = ("s3:GetObject", "s3:GetObjectVersion")
 _LATE_S: Final = 6 * 3600
 """How long after its time an object may be evaluated: S3's lifecycle itself runs once a day."""
 _KEEP: Final = (
@@ -80,6 +83,8 @@ class PolicyStack(StepStack):
         self._wire_learn_access()
         self._wire_request_exception()
         self._wire_decide_exception()
+        self._wire_request_disposition()
+        self._wire_decide_disposition()
         self._wire_dispose_objects()
 
     def _wire_evaluate_policy(self) -> None:
@@ -135,7 +140,7 @@ class PolicyStack(StepStack):
 
     def _wire_request_exception(self) -> None:
         """A person's signed order → an exception that somebody asked for, and nothing more."""
-        role = self._exception_step(Step.REQUEST_EXCEPTION)
+        role = self._order_step(Step.REQUEST_EXCEPTION)
         self._base.catalog.allow_items(role, "PutItem", leading=("EXC#*",))
         # The first version is what is asked for; the others, and so every decision, are not its.
         self._base.zones[Zone.LEDGER].allow(
@@ -144,21 +149,29 @@ class PolicyStack(StepStack):
 
     def _wire_decide_exception(self) -> None:
         """Another person's signed order → an exception that counts, or counts no more."""
-        role = self._exception_step(Step.DECIDE_EXCEPTION)
+        role = self._order_step(Step.DECIDE_EXCEPTION)
         # What a transaction does, each of its items has to be allowed.
         self._base.catalog.allow_items(
             role, "GetItem", "PutItem", "UpdateItem", leading=("EXC#*", "SCOPE#*")
         )
-        self._base.zones[Zone.LEDGER].allow(
-            role,
-            "s3:GetObject",
-            "s3:GetObjectVersion",
-            "s3:PutObject",
-            under="exceptions/*",
-        )
+        self._base.zones[Zone.LEDGER].allow(role, *_READ, "s3:PutObject", under="exceptions/*")
 
-    def _exception_step(self, step: Step) -> aws_iam.IRole:
-        """Build a step that writes exceptions, and return its role; nobody else may write them.
+    def _wire_request_disposition(self) -> None:
+        """A person's signed order → a disposition that somebody asked for, and nothing more."""
+        role = self._order_step(Step.REQUEST_DISPOSITION)
+        self._base.catalog.allow_items(role, "GetItem", "PutItem", leading=("DISP#*",))
+        self._base.catalog.allow_items(role, "GetItem", leading=("DISPOK#*",))
+        self._base.zones[Zone.LEDGER].allow(role, *_READ, under="dispositions/*/request.json")
+
+    def _wire_decide_disposition(self) -> None:
+        """Another person's signed order → a disposition that may be carried out, or may not."""
+        role = self._order_step(Step.DECIDE_DISPOSITION)
+        self._base.catalog.allow_items(role, "GetItem", leading=("DISP#*",))
+        self._base.catalog.allow_items(role, "GetItem", "PutItem", leading=("DISPOK#*",))
+        self._base.zones[Zone.LEDGER].allow(role, *_READ, under="dispositions/*/request.json")
+
+    def _order_step(self, step: Step) -> aws_iam.IRole:
+        """Build a step that writes what people order, and return its role; nobody else writes it.
 
         No alarm: whoever gave the order is told at once what went wrong.
         """
@@ -193,11 +206,7 @@ class PolicyStack(StepStack):
                 )
             )
         self._base.zones[Zone.LEDGER].allow(
-            built.role,
-            "s3:GetObject",
-            "s3:GetObjectVersion",
-            "s3:PutObject",
-            under="dispositions/*",
+            built.role, *_READ, "s3:PutObject", under="dispositions/*"
         )
         self._base.catalog.allow(
             built.role,

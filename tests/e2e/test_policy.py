@@ -16,12 +16,22 @@ import pytest
 from botocore.exceptions import ClientError
 
 from forebay.adapters.callers import prove
-from forebay.adapters.exception_orders import decision_text, order_event
+from forebay.adapters.disposition_orders import decision_text as disposition_text
+from forebay.adapters.disposition_orders import draft_text
+from forebay.adapters.exception_orders import decision_text
 from forebay.adapters.items import item_key
-from forebay.adapters.keys import SCOPE_EXCEPTIONS_SK, exception_key, scope_pk
+from forebay.adapters.keys import (
+    SCOPE_EXCEPTIONS_SK,
+    disposition_decision_key,
+    disposition_key,
+    exception_key,
+    scope_pk,
+)
+from forebay.adapters.orders import order_event
 from forebay.adapters.policy_source import compile_folder
 from forebay.domain.objects import Location, ObjectRecord
 from forebay.domain.orders import Order, Proof
+from forebay.domain.policy.disposition import Draft
 from forebay.domain.policy.exceptions import Scope, ScopeKind
 from forebay.domain.policy.standing import storage_class_of
 from forebay.domain.policy.storage_classes import StorageClass
@@ -29,7 +39,10 @@ from forebay.domain.runs import RunState
 from forebay.domain.states import State
 from forebay.names import ENV_POLICY_PATH, PIPELINES_SITE, Step, Zone
 from forebay.services.exception_orders import Decision, Verb
+from forebay.services.request_disposition import Decision as DispositionDecision
+from forebay.services.request_disposition import Verdict
 from forebay_cli import stack_outputs
+from forebay_cli.disposing import DispositionOffice
 from forebay_cli.home import Home
 from tests.e2e.cloud import FOREBAY, Cloud
 from tests.e2e.pages import DOCS, commands
@@ -173,7 +186,7 @@ def test_what_is_held_cannot_be_deleted_by_anybody_by_any_call(
     assert excepting.stored(record)["ObjectLockLegalHoldStatus"] == "ON"
 
 
-def test_no_job_ends_a_hold_around_the_step_that_asks_for_two_persons(
+def test_no_job_writes_around_the_steps_that_ask_for_two_persons(
     excepting: Ward, jobs: Mapping[str, str]
 ) -> None:
     cloud = excepting.cloud
@@ -183,12 +196,16 @@ def test_no_job_ends_a_hold_around_the_step_that_asks_for_two_persons(
         if each["kind"] == "legal-hold"
     ]
     scope = Scope(ScopeKind.STUDY, excepting.studies["held"])
-    keys = (exception_key(hold["exception_id"]), (scope_pk(scope), SCOPE_EXCEPTIONS_SK))
+    keys = (
+        exception_key(hold["exception_id"]),
+        (scope_pk(scope), SCOPE_EXCEPTIONS_SK),
+        disposition_key("DI-aaaaaaaaaaaaaaaa"),
+        disposition_decision_key("DI-aaaaaaaaaaaaaaaa"),
+    )
     told = f"exceptions/{hold['exception_id']}/0000000003.json"
     # MiniStack does not know dynamodb:LeadingKeys: jobs that may write other items are tested on
     # their templates. Whoever rebuilds a lost catalog may write all of it.
-    elsewhere = {"decide", "replay", "repair", "rebuild", "fetch", "dispose-request"}
-    elsewhere |= {"dispose-approve", "all"}
+    elsewhere = {"decide", "replay", "repair", "rebuild", "fetch", "all"}
     for name, role in jobs.items():
         client = signed_in(cloud, role)
         with pytest.raises(ClientError, match="AccessDenied"):
@@ -215,28 +232,67 @@ def test_an_order_counts_for_whoever_signed_it_and_as_it_was_signed(
         asked = cloud.forebay("exceptions", "request", "pin", "--cohort", "ORDERED", *until)
     identity = asked["exception"]["exception_id"]
     name = cloud.deployment.by_step(stack_outputs.FUNCTION)[Step.DECIDE_EXCEPTION]
+    approve, refuse = (
+        Order(decision_text(Decision(verb, identity, "a test")), name)
+        for verb in (Verb.APPROVE, Verb.REFUSE)
+    )
+    role = jobs["the job approve"]
+    anna, bob = (proof_of(cloud, approve, role, person) for person in ("anna", "bob"))
 
-    def answer(said: Order, proof: Proof, role: str = "the job approve") -> Any:
-        function = signed_in(cloud, jobs[role], "bob")("lambda")
-        event = json.dumps(order_event(said, proof)).encode()
-        found = function.invoke(FunctionName=name, Payload=event)
-        return json.loads(found["Payload"].read())
+    def answer(order: Order, proof: Proof) -> Any:
+        return answer_to(cloud, order, proof, role)
 
-    def order(verb: Verb) -> Order:
-        return Order(decision_text(Decision(verb, identity, "a test")), name)
-
-    def proof(said: Order, person: str) -> Proof:
-        return prove(signed_in(cloud, jobs["the job approve"], person)("sts"), said)
-
-    approve, refuse = order(Verb.APPROVE), order(Verb.REFUSE)
-    anna = proof(approve, "anna")
     assert "yourself" in answer(approve, anna)["refused"]
     assert "AWS does not confirm" in answer(refuse, anna)["refused"]
-    forged = replace(anna, token=proof(approve, "bob").token)
-    assert "AWS does not confirm" in answer(approve, forged)["refused"]
+    assert "AWS does not confirm" in answer(approve, replace(anna, token=bob.token))["refused"]
     with pytest.raises(ClientError, match="AccessDenied"):
-        answer(approve, proof(approve, "bob"), "the job request")
-    assert answer(approve, proof(approve, "bob"))["exception"]["decided_by"].endswith("/bob")
+        answer_to(cloud, approve, bob, jobs["the job request"])
+    assert answer(approve, bob)["exception"]["decided_by"].endswith("/bob")
+
+
+def test_a_disposition_takes_two_persons_even_where_one_has_both_jobs(
+    excepting: Ward, jobs: Mapping[str, str]
+) -> None:
+    cloud, both = excepting.cloud, jobs["the job all"]
+    with being("anna"):
+        named = ("--study", excepting.studies["pinned"], "--reason", "a test")
+        identity = cloud.forebay("dispose", "request", *named)["disposition_id"]
+    known = DispositionOffice(cloud.deployment).known(identity)
+    names = cloud.deployment.by_step(stack_outputs.FUNCTION)
+    draft = Draft(identity, known.scopes, known.request, known.digest)
+    request = Order(draft_text(draft), names[Step.REQUEST_DISPOSITION])
+    approve, refuse = (
+        Order(
+            disposition_text(DispositionDecision(verdict, identity, "a test")),
+            names[Step.DECIDE_DISPOSITION],
+        )
+        for verdict in Verdict
+    )
+
+    def answer(order: Order, person: str) -> Any:
+        return answer_to(cloud, order, proof_of(cloud, order, both, person), both)
+
+    # Who asks is who the list names, and who decides is neither made up nor the same.
+    assert "asks for it, not" in answer(request, "bob")["refused"]
+    assert "yourself" in answer(approve, "anna")["refused"]
+    anna = proof_of(cloud, refuse, both, "anna")
+    assert "AWS does not confirm" in answer_to(cloud, approve, anna, both)["refused"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        answer_to(cloud, approve, anna, jobs["the job dispose-request"])
+    assert answer(refuse, "bob")["stage"] == "REFUSED"
+    cloud.forebay("dispose", "execute", identity, "--yes", expect=1)
+
+
+def proof_of(cloud: Cloud, order: Order, role: str, person: str) -> Proof:
+    """Return what proves that somebody who took a role gave an order."""
+    return prove(signed_in(cloud, role, person)("sts"), order)
+
+
+def answer_to(cloud: Cloud, order: Order, proof: Proof, role: str) -> Any:
+    """Return what a step answers bob, who took a role, to an order of whoever signed it."""
+    event = json.dumps(order_event(order, proof)).encode()
+    function = signed_in(cloud, role, "bob")("lambda")
+    return json.loads(function.invoke(FunctionName=order.function, Payload=event)["Payload"].read())
 
 
 def signed_in(cloud: Cloud, role: str, name: str = "tries") -> Any:

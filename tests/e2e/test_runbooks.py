@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from forebay.adapters.s3 import S3ObjectStore
-from forebay.domain.policy.exceptions import Scope, ScopeKind
 from forebay.domain.runs import RunState
 from forebay.domain.states import State
 from forebay.names import Step
-from forebay.services.request_disposition import Decided, DecideDisposition, Wish
 from forebay_cli import stack_outputs
-from forebay_cli.disposing import DispositionOffice
 from tests.e2e.cloud import FOREBAY, Cloud
 from tests.e2e.pages import DOCS, commands
+from tests.e2e.people import being
 from tests.e2e.samples import write_instances, write_pair
 from tests.e2e.trouble import impatient
 
@@ -97,14 +94,12 @@ def _disposition(cloud: Cloud, folder: Path) -> str:
     cloud.forebay("upload", str(folder), "--site", f"{SITE}-gone")
     cloud.settle(f"{SITE}-gone", {"PLACED": 1})
     (record,) = cloud.records(f"{SITE}-gone", State.PLACED)
-    office = DispositionOffice(cloud.deployment)
-    named = (Scope(ScopeKind.OBJECT, record.object_id),)
-    asked = office.request(Wish(named, reason="a runbook", basis="it is a test's own"))
-    account = cloud.deployment.account
-    decide = DecideDisposition(office.dispositions, S3ObjectStore(account.s3), account.clock)
-    answer = decide.approve(asked.disposition_id, by="arn:aws:iam::000000000000:user/another")
-    assert isinstance(answer, Decided), answer
-    return asked.disposition_id
+    named = ("--object", record.object_id, "--despite-floor", "it is a test's own")
+    with being("anna"):
+        asked = cloud.forebay("dispose", "request", *named, "--reason", "a runbook")
+    with being("bob"):
+        cloud.forebay("dispose", "approve", asked["disposition_id"])
+    return str(asked["disposition_id"])
 
 
 def _dead_letter(cloud: Cloud) -> dict[str, str]:

@@ -23,13 +23,16 @@ from moto.s3.models import s3_backends
 from forebay.adapters.accesses import DynamoAccesses
 from forebay.adapters.callers import prove
 from forebay.adapters.dead_letters import DynamoDeadLetters
-from forebay.adapters.exception_orders import order_event
+from forebay.adapters.disposition_orders import draft_text
+from forebay.adapters.dispositions import DynamoDispositions
 from forebay.adapters.exceptions import DynamoExceptions, DynamoPolicyBook, exception_data
+from forebay.adapters.orders import order_event
 from forebay.adapters.scopes import DynamoObjectsInScope
 from forebay.domain.dead_letters import DeadLetter
 from forebay.domain.findings import ReasonCode
 from forebay.domain.objects import Kind, Location, object_id
 from forebay.domain.orders import Order
+from forebay.domain.policy.disposition import Draft
 from forebay.domain.policy.exceptions import Scope, ScopeKind, Status
 from forebay.domain.policy.standing import access_scope
 from forebay.domain.reconciliation import DifferenceKind
@@ -46,6 +49,7 @@ from forebay.services.reconcile_storage import scope_of
 from forebay.services.request_disposition import (
     Decided,
     DecideDisposition,
+    DraftDisposition,
     PreviewDisposition,
     RequestDisposition,
     Wish,
@@ -536,11 +540,19 @@ def approved_disposition_is_carried_out_and_certified(cloud: Deployment) -> None
 
 def _approve_disposition(cloud: Deployment, disposition_id: str) -> None:
     """Let two persons agree on the deletion of the CT, which a floor would keep."""
+    by, dispose = "arn:aws:iam::1:user/anna", wiring().dispose_objects
+    ask = RequestDisposition(dispose.dispositions, dispose.store, dispose.clock)
+    assert isinstance(ask(_drafted(cloud, disposition_id, by=by), by=by), Decided)
+    decide = DecideDisposition(dispose.dispositions, dispose.store, dispose.clock)
+    assert isinstance(decide.approve(disposition_id, by="arn:aws:iam::1:user/ben"), Decided)
+
+
+def _drafted(cloud: Deployment, disposition_id: str, *, by: str) -> Draft:
+    """Write down the deletion of the CT, as the command line of somebody does."""
     dispose = wiring().dispose_objects
     scopes = DynamoObjectsInScope(cloud.dynamodb, cloud.table)
-    ask = RequestDisposition(
+    draft = DraftDisposition(
         PreviewDisposition(dispose.surveyor, scopes, tuple, dispose.clock),
-        dispose.dispositions,
         dispose.store,
         cloud.buckets[Zone.LEDGER],
         lambda _: base64.b32decode(disposition_id.removeprefix("DI-").upper()),
@@ -548,9 +560,9 @@ def _approve_disposition(cloud: Deployment, disposition_id: str) -> None:
     wish = Wish(
         (Scope(ScopeKind.OBJECT, object_id(CT)),), reason="withdrawn", basis="GDPR article 17"
     )
-    assert isinstance(ask(wish, by="arn:aws:iam::1:user/anna"), Decided)
-    decide = DecideDisposition(dispose.dispositions, dispose.store, dispose.clock)
-    assert isinstance(decide.approve(disposition_id, by="arn:aws:iam::1:user/ben"), Decided)
+    made = draft(wish, by=by)
+    assert isinstance(made, Draft)
+    return made
 
 
 def stored_copy_without_its_verdict_is_reported(cloud: Deployment) -> None:
@@ -706,7 +718,51 @@ def decision_about_what_nobody_asked_for_is_refused(cloud: Deployment) -> None:
     assert bert == {"refused": "No exception EX-abcdefghijklmnop is known."}
 
 
+def asked_for_disposition_may_be_carried_out_once_another_person_approves(
+    cloud: Deployment,
+) -> None:
+    _place_ct(cloud)
+    message, decision = event("43-request-disposition.json"), event("44-decide-disposition.json")
+    order = json.loads(message["order"])
+    anna = f"arn:aws:sts::{ACCOUNT}:assumed-role/stewards/anna"
+    draft = _drafted(cloud, order["disposition_id"], by=anna)
+    text = {"order": json.dumps({**order, "version_id": draft.request.version_id})}
+    stale = cloud.invoke("request_disposition", _signed_by("anna", text))
+    assert "not listed in the ledger" in stale["refused"]
+    text = {"order": draft_text(draft)}
+
+    other = cloud.invoke("request_disposition", _signed_by("bert", text))
+    asked = cloud.invoke("request_disposition", _signed_by("anna", text))
+    own = cloud.invoke("decide_disposition", _signed_by("anna", decision))
+    done = cloud.invoke("decide_disposition", _signed_by("bert", decision))
+
+    identity = order["disposition_id"]
+    assert anna in other["refused"]
+    assert asked == {"disposition_id": identity, "stage": "REQUESTED", "is_new": True}
+    assert "yourself" in own["refused"]
+    assert done == {"disposition_id": identity, "stage": "APPROVED", "is_new": True}
+    stored = DynamoDispositions(cloud.dynamodb, cloud.table).get(identity)
+    assert stored
+    assert (stored.requested_by, stored.decided_by[-14:]) == (anna, "/stewards/bert")
+    answer = cloud.invoke("dispose_objects", {"disposition_id": identity})
+    assert (answer["stage"], answer["removed"]) == ("DONE", 1)
+
+
+def decision_about_a_disposition_of_nobody_is_refused(cloud: Deployment) -> None:
+    message = event("44-decide-disposition.json")
+
+    stranger = cloud.invoke("decide_disposition", message)
+    bert = cloud.invoke("decide_disposition", _signed_by("bert", message))
+
+    assert stranger == {"refused": "This order was given from another AWS account."}
+    assert bert == {"refused": "No disposition DI-abcdefghijklmnop is known."}
+
+
 STORIES: dict[str, Story] = {
+    "43-request-disposition.json": (
+        asked_for_disposition_may_be_carried_out_once_another_person_approves
+    ),
+    "44-decide-disposition.json": decision_about_a_disposition_of_nobody_is_refused,
     "41-request-exception.json": asked_for_exception_counts_once_another_person_approves,
     "42-decide-exception.json": decision_about_what_nobody_asked_for_is_refused,
     "40-dispose-request.json": approved_disposition_is_carried_out_and_certified,

@@ -766,8 +766,8 @@ def test_no_job_lets_anybody_delete_or_bypass_a_lock_or_sign(cloud: Deployment) 
             assert "*" not in as_list(statement["Resource"]), job
 
 
-def test_no_job_writes_an_exception_or_a_disposition_it_does_not_own(cloud: Deployment) -> None:
-    """Two persons decide about exceptions: a step sees to it, so nobody writes around the step."""
+def test_no_job_writes_an_exception_or_a_disposition(cloud: Deployment) -> None:
+    """Two persons decide about them: a step sees to it, so nobody writes around the step."""
     writes = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem"}
     may: dict[str, set[str]] = {}
     for job in cloud.all("AWS::IAM::ManagedPolicy"):
@@ -782,8 +782,6 @@ def test_no_job_writes_an_exception_or_a_disposition_it_does_not_own(cloud: Depl
         "repair": {"OBJ#*", "PRUN#*"},
         "rebuild": {"*"},  # of a catalog that was lost, from what the ledger tells
         "fetch": {"ACCESS#*"},
-        "dispose-request": {"DISP#*"},
-        "dispose-approve": {"DISPOK#*"},
     }
 
 
@@ -802,13 +800,18 @@ def test_what_the_ledger_tells_of_exceptions_is_written_by_their_steps_alone(
 
 
 def test_a_request_reaches_no_scope_and_who_may_request_may_not_decide(cloud: Deployment) -> None:
-    leading = {
-        policy.logical_id.split("Function")[0]: statement["Condition"]["ForAllValues:StringLike"]
-        for policy, statement in cloud.role_statements()
-        if "dynamodb:LeadingKeys" in json.dumps(statement.get("Condition", {}))
+    written: dict[str, list[str]] = {}
+    for policy, statement in cloud.role_statements():
+        keys = statement.get("Condition", {}).get("ForAllValues:StringLike", {})
+        if "dynamodb:PutItem" in as_list(statement["Action"]) and keys:
+            name = policy.logical_id.split("Function")[0]
+            written.setdefault(name, []).extend(keys["dynamodb:LeadingKeys"])
+    assert written == {
+        "RequestException": ["EXC#*"],
+        "DecideException": ["EXC#*", "SCOPE#*"],
+        "RequestDisposition": ["DISP#*"],
+        "DecideDisposition": ["DISPOK#*"],
     }
-    assert leading["RequestException"] == {"dynamodb:LeadingKeys": ["EXC#*"]}
-    assert leading["DecideException"] == {"dynamodb:LeadingKeys": ["EXC#*", "SCOPE#*"]}
     invoked = {
         name: {
             resource.rsplit(":", 1)[1].rstrip('"]}')
@@ -817,11 +820,13 @@ def test_a_request_reaches_no_scope_and_who_may_request_may_not_decide(cloud: De
             and "lambda:InvokeFunction" in as_list(statement["Action"])
             for resource in map(json.dumps, as_list(statement["Resource"]))
         }
-        for name in ("request", "approve")
+        for name in ("request", "approve", "dispose-request", "dispose-approve")
     }
     assert invoked == {
         "request": {"forebay-request-exception"},
         "approve": {"forebay-decide-exception", "forebay-evaluate-policy"},
+        "dispose-request": {"forebay-request-disposition", "forebay-dispose-objects"},
+        "dispose-approve": {"forebay-decide-disposition", "forebay-dispose-objects"},
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from forebay.domain.objects import Location, ObjectRecord
 from forebay.domain.objects import object_id as id_of
 from forebay.domain.policy.classes import ObjectClass, Policy, Retention
-from forebay.domain.policy.disposition import Disposition, Entry, Stage
+from forebay.domain.policy.disposition import Disposition, Draft, Entry, Stage
 from forebay.domain.policy.exceptions import ExceptionKind, PolicyException, Scope, Status
 from forebay.domain.states import State
 from forebay.errors import StaleRecordError
@@ -18,6 +18,7 @@ from forebay.services.ports import Change, Erasure, KeptVersion, RecordedChange
 from forebay.services.request_disposition import (
     Decided,
     DecideDisposition,
+    DraftDisposition,
     PreviewDisposition,
     RequestDisposition,
     Surveyor,
@@ -242,13 +243,13 @@ class Disposal:
             self.surveyor, self.scopes, lambda: self.due, world.clock, workers=1
         )
         self.due: list[str] = []
-        self.request = RequestDisposition(
+        self.draft = DraftDisposition(
             self.preview,
-            self.dispositions,
             world.store,
             BUCKETS[Zone.LEDGER],
             lambda size: any_number().to_bytes(size),
         )
+        self.request = RequestDisposition(self.dispositions, world.store, world.clock)
         self.decide = DecideDisposition(self.dispositions, world.store, world.clock)
         self.dispose = DisposeObjects(
             self.surveyor,
@@ -270,9 +271,15 @@ class Disposal:
 
     def asked(self, *scopes: Scope, **wish: Any) -> Disposition:
         """Ask for a disposition as Anna."""
-        answer = self.request(Wish(scopes, reason="consent was withdrawn", **wish), by=ANNA)
+        answer = self.request(self.drafted(*scopes, **wish), by=ANNA)
         assert isinstance(answer, Decided), answer
         return answer.disposition
+
+    def drafted(self, *scopes: Scope, **wish: Any) -> Draft:
+        """Write the list of a disposition down as Anna."""
+        draft = self.draft(Wish(scopes, reason="consent was withdrawn", **wish), by=ANNA)
+        assert isinstance(draft, Draft), draft
+        return draft
 
     def approved(self, *scopes: Scope, **wish: Any) -> str:
         """Ask as Anna, approve as Ben; return the id."""

@@ -36,6 +36,7 @@ from forebay.domain.imaging import DicomInstance
 from forebay.domain.inspection import ByteSource, Inspection
 from forebay.domain.integrity import DIGEST_BYTES, Algorithm, Digest, Witness
 from forebay.domain.objects import Kind, Location, ObjectRecord, object_id
+from forebay.domain.orders import NotProven, Order, Proof
 from forebay.domain.policy.classes import (
     Measure,
     ObjectClass,
@@ -1204,3 +1205,17 @@ def _composite(version: StoredVersion) -> str:
     joined = "".join(checksum_of(version.checksum, part) for part in parts)
     total = checksum_of(version.checksum, joined.encode())
     return f"{version.checksum.value}:{b64(total)}-{len(parts)}"
+
+
+class FakeSignatures:
+    """Proves orders for `person` and tells who gave them, as STS does: by what was signed."""
+
+    def __init__(self, person: str) -> None:
+        self.person = person
+
+    def prove(self, order: Order) -> Proof:
+        return Proof(f"{self.person} signed {order.digest}", "")
+
+    def caller(self, order: Order, proof: Proof) -> str | NotProven:
+        by, _, digest = proof.authorization.partition(" signed ")
+        return by if digest == order.digest else NotProven("AWS does not confirm who it was.")

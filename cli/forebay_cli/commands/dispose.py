@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from forebay.domain.policy.disposition import Candidate, Disposition
-from forebay.services.request_disposition import Preview, Wish
+from forebay.services.request_disposition import Decision, Preview, Verdict, Wish
 from forebay_cli.disposing import (
     SCOPES,
     DispositionOffice,
@@ -135,7 +135,7 @@ def approve(*, disposition_id: str, note: str, target: Target, as_json: bool) ->
     """
     output = Output.create(as_json=as_json)
     office = DispositionOffice(target.deployment(Home.find()))
-    _tell(output, office.decide(disposition_id, approve=True, note=note).disposition)
+    _tell(output, office.decide(Decision(Verdict.APPROVE, disposition_id, note)))
     output.say(f"\nCarry it out: forebay dispose execute {disposition_id}")
 
 
@@ -151,7 +151,7 @@ def refuse(*, disposition_id: str, note: str, target: Target, as_json: bool) -> 
     """
     output = Output.create(as_json=as_json)
     office = DispositionOffice(target.deployment(Home.find()))
-    _tell(output, office.decide(disposition_id, approve=False, note=note).disposition)
+    _tell(output, office.decide(Decision(Verdict.REFUSE, disposition_id, note)))
 
 
 @dispose.command("execute")

@@ -8,33 +8,49 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from forebay.adapters.disposition_orders import answer_data, decision_of, draft_of
+from forebay.adapters.orders import given_order
 from forebay.domain.policy.exceptions import Scope, ScopeKind
 from forebay.domain.receipts import signed, signing_input
+from forebay.names import Step
 from forebay.runtime.disposing import disposition_answer, disposition_request
+from forebay.services.by_order import ByOrder
 from forebay.services.request_disposition import Preview, Refused, Wish
 from forebay_cli import disposing
 from forebay_cli.disposing import DispositionOffice
 from forebay_cli.main import main
 from forebay_cli.target import Target
 from tests.unit.disposing import ANNA, BEN, Disposal
-from tests.unit.fakes import any_dicom_body, any_uid
+from tests.unit.fakes import FakeSignatures, any_dicom_body, any_uid
 
 STUDY = any_uid()
 
 
 class FakeFunctions:
-    """Lambda with one function."""
+    """Lambda with the three functions of dispositions."""
 
     def __init__(self, disposal: Disposal) -> None:
         self.disposal = disposal
         self.fails = False
 
-    def invoke(self, *, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
-        assert FunctionName == "FunctionNameDisposeObjects"
+    def invoke(self, *, FunctionName: str, Payload: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
         if self.fails:
             return {"FunctionError": "Unhandled", "Payload": io.BytesIO(b'{"errorMessage":"x"}')}
-        found = self.disposal.dispose(disposition_request(json.loads(Payload)))
-        return {"Payload": io.BytesIO(json.dumps(disposition_answer(found)).encode())}
+        answer = self._answer(FunctionName, json.loads(Payload))
+        return {"Payload": io.BytesIO(json.dumps(answer).encode())}
+
+    def _answer(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
+        disposal, signatures = self.disposal, FakeSignatures("")
+        if name == "FunctionNameDisposeObjects":
+            return disposition_answer(disposal.dispose(disposition_request(event)))
+        given = given_order(event, name)
+        if name == Step.REQUEST_DISPOSITION:
+            request = ByOrder(signatures, disposal.request, Refused)
+            draft = draft_of(given, disposal.draft.ledger)
+            return answer_data(request(given, draft))
+        assert name == Step.DECIDE_DISPOSITION
+        decide = ByOrder(signatures, disposal.decide, Refused)
+        return answer_data(decide(given, decision_of(given)))
 
 
 class FakeDeployment:
@@ -52,7 +68,10 @@ class FakeDeployment:
         return name
 
     def bucket(self, _zone: Any) -> str:
-        return self.disposal.request.ledger
+        return self.disposal.draft.ledger
+
+    def by_step(self, _what: str) -> dict[Step, str]:
+        return {step: step.value for step in Step}
 
     def get_object(self, **address: str) -> dict[str, Any]:
         versions = self.disposal.world.store.versions[address["Bucket"], address["Key"]]
@@ -73,6 +92,8 @@ def disposal() -> Disposal:
 def deployment(disposal: Disposal, monkeypatch: pytest.MonkeyPatch) -> FakeDeployment:
     found = FakeDeployment(disposal)
     monkeypatch.setattr(Target, "deployment", lambda *_: found)
+    prove = lambda _, order: FakeSignatures(found.caller).prove(order)  # noqa: E731
+    monkeypatch.setattr(DispositionOffice, "prove", prove)
     monkeypatch.setattr(DispositionOffice, "dispositions", disposal.dispositions)
     monkeypatch.setattr(DispositionOffice, "_store", disposal.world.store)
     monkeypatch.setattr(DispositionOffice, "_preview", disposal.preview)
@@ -128,6 +149,16 @@ def test_patient_is_named_by_a_token(
     scopes = DispositionOffice(deployment).scopes(named)  # type: ignore[arg-type]
 
     assert scopes == (Scope(ScopeKind.SUBJECT, "t-PatientID"),)
+
+
+def test_a_step_that_fails_is_trouble_and_says_where_to_look(deployment: FakeDeployment) -> None:
+    made = asked()
+    deployment.caller, deployment.functions.fails = BEN, True
+
+    result = run("approve", made)
+
+    assert result.exit_code == 3
+    assert "forebay logs decide_disposition" in " ".join(result.stderr.split())
 
 
 @pytest.mark.usefixtures("deployment")

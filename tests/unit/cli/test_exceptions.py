@@ -8,18 +8,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from forebay.adapters.exception_orders import answer_data, decision_of, given_order, wish_of
-from forebay.domain.orders import NotProven, Order, Proof
+from forebay.adapters.exception_orders import answer_data, decision_of, wish_of
+from forebay.adapters.orders import given_order
+from forebay.domain.orders import Order, Proof
 from forebay.domain.policy.exceptions import ExceptionKind, Scope, ScopeKind, Status
 from forebay.names import Step
+from forebay.services.by_order import ByOrder
 from forebay.services.decide_exception import (
     ApproveException,
     EndException,
     ExceptionBook,
+    NotChanged,
     RefuseException,
     RequestException,
 )
-from forebay.services.exception_orders import DecideByOrder, RequestByOrder, Verb
+from forebay.services.exception_orders import DecideException, Verb
 from forebay_cli.commands import exceptions as command
 from forebay_cli.exceptions import ExceptionOffice
 from forebay_cli.main import main
@@ -29,6 +32,7 @@ from tests.unit.fakes import (
     FakeExceptionHistory,
     FakeExceptions,
     FakePseudonyms,
+    FakeSignatures,
     any_exception,
     any_record,
 )
@@ -57,23 +61,18 @@ class Desk(ExceptionOffice):
             "objects": lambda scope: iter(self.known.get(scope, ())),
             "names": {step: f"forebay-{step}" for step in Step},
             "person": ANNA,
-            "by_request": RequestByOrder(self, RequestException(book, clock, os.urandom)),
-            "by_decision": DecideByOrder(
-                self,
+            "request_step": RequestException(book, clock, os.urandom),
+            "decide_step": DecideException(
                 {
                     Verb.APPROVE: ApproveException(book, clock),
                     Verb.REFUSE: RefuseException(book, clock),
                     Verb.END: EndException(book, clock),
-                },
+                }
             ),
         }
 
     def prove(self, order: Order) -> Proof:
-        return Proof(f"{self.__dict__['person']} signed {order.digest}", "")
-
-    def caller(self, order: Order, proof: Proof) -> str | NotProven:
-        by, _, digest = proof.authorization.partition(" signed ")
-        return by if digest == order.digest else NotProven("It was not signed.")
+        return FakeSignatures(self.__dict__["person"]).prove(order)
 
     @property
     def token(self) -> Callable[[str, str], str]:
@@ -88,8 +87,10 @@ class Desk(ExceptionOffice):
             return None
         given = given_order(message, f"forebay-{step}")
         if step is Step.REQUEST_EXCEPTION:
-            return answer_data(self.__dict__["by_request"](given, wish_of(given)))
-        return answer_data(self.__dict__["by_decision"](given, decision_of(given)))
+            request = ByOrder(FakeSignatures(""), self.__dict__["request_step"], NotChanged)
+            return answer_data(request(given, wish_of(given)))
+        decide = ByOrder(FakeSignatures(""), self.__dict__["decide_step"], NotChanged)
+        return answer_data(decide(given, decision_of(given)))
 
 
 @pytest.fixture

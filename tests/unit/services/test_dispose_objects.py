@@ -671,7 +671,7 @@ def test_wish_that_cannot_be_looked_at_is_a_sentence(wish: Wish, says: str) -> N
 def test_request_needs_a_reason_and_its_digest_is_that_of_the_ledger() -> None:
     disposal = Disposal()
     a_study(disposal)
-    assert isinstance(disposal.request(Wish((study(),)), by=ANNA), Refused)
+    assert isinstance(disposal.draft(Wish((study(),)), by=ANNA), Refused)
 
     asked = disposal.asked(study())
 

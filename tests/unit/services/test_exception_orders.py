@@ -4,32 +4,14 @@ import json
 
 import pytest
 
-from forebay.adapters.exception_orders import (
-    decision_of,
-    decision_text,
-    given_order,
-    order_event,
-    wish_of,
-    wish_text,
-)
-from forebay.domain.orders import NotProven, Order, Proof
+from forebay.adapters.exception_orders import decision_of, decision_text, wish_of, wish_text
+from forebay.adapters.orders import given_order, order_event
+from forebay.domain.orders import Given, NotProven, Order, Proof
 from forebay.domain.policy.exceptions import ExceptionKind, Scope, ScopeKind, Status
 from forebay.errors import MessageError
-from forebay.services.decide_exception import (
-    ApproveException,
-    Changed,
-    EndException,
-    NotChanged,
-    RefuseException,
-    Wish,
-)
-from forebay.services.exception_orders import (
-    DecideByOrder,
-    Decision,
-    Given,
-    RequestByOrder,
-    Verb,
-)
+from forebay.services.by_order import ByOrder
+from forebay.services.decide_exception import Answer, Changed, NotChanged, Wish
+from forebay.services.exception_orders import DecideException, Decision, Verb
 from tests.unit.fakes import any_exception
 from tests.unit.services.test_decide_exception import ANNA, ANNA_AS_STEWARD, BERT, Desk
 
@@ -47,17 +29,15 @@ class Callers:
         return self.said
 
 
-def request(desk: Desk, by: str | NotProven) -> Changed | NotChanged:
-    return RequestByOrder(Callers(by), desk.request)(given("{}"), WISH)
+def request(desk: Desk, by: str | NotProven) -> Answer:
+    return ByOrder(Callers(by), desk.request, NotChanged)(given("{}"), WISH)
 
 
-def decide(desk: Desk, by: str | NotProven, decision: Decision) -> Changed | NotChanged:
-    services: dict[Verb, ApproveException | RefuseException | EndException] = {
-        Verb.APPROVE: desk.approve,
-        Verb.REFUSE: desk.refuse,
-        Verb.END: desk.end,
-    }
-    return DecideByOrder(Callers(by), services)(given("{}"), decision)
+def decide(desk: Desk, by: str | NotProven, decision: Decision) -> Answer:
+    act = DecideException(
+        {Verb.APPROVE: desk.approve, Verb.REFUSE: desk.refuse, Verb.END: desk.end}
+    )
+    return ByOrder(Callers(by), act, NotChanged)(given("{}"), decision)
 
 
 def given(text: str, function: str = "forebay-decide-exception") -> Given:

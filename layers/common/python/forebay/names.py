@@ -81,6 +81,8 @@ class Step(StrEnum):
     LEARN_ACCESS = "learn_access"
     REQUEST_EXCEPTION = "request_exception"
     DECIDE_EXCEPTION = "decide_exception"
+    REQUEST_DISPOSITION = "request_disposition"
+    DECIDE_DISPOSITION = "decide_disposition"
     DISPOSE_OBJECTS = "dispose_objects"
 
 

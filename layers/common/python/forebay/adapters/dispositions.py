@@ -2,8 +2,8 @@
 
 | item | key | written by |
 |---|---|---|
-| what was asked for | `DISP#<id>`, `REQUEST` | whoever asks |
-| what was decided | `DISPOK#<id>`, `DECISION` | whoever approves, then `dispose_objects` |
+| what was asked for | `DISP#<id>`, `REQUEST` | `request_disposition` |
+| what was decided | `DISPOK#<id>`, `DECISION` | `decide_disposition`, then `dispose_objects` |
 | what became of an object | `DISPDONE#<id>`, `<object id>` | `dispose_objects` |
 
 Without a decision's item nothing is executed, whatever the request's item says.

@@ -1,37 +1,17 @@
-"""Orders about exceptions, and their answers, as they travel to the two steps and back.
-
-An order is a text, so that giver and receiver take the digest of the same bytes; what proves who
-gave it stands beside it.
-"""
+"""Orders about exceptions, and their answers, as they travel to the two steps and back."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from forebay.adapters.exceptions import exception_data, exception_of
-from forebay.domain.orders import Order, Proof
+from forebay.adapters.orders import said_in
+from forebay.domain.orders import Given
 from forebay.domain.policy.exceptions import ExceptionKind, Scope, ScopeKind
 from forebay.errors import MessageError
 from forebay.events import utc_moment, utc_text
 from forebay.services.decide_exception import Answer, Changed, NotChanged, Wish
-from forebay.services.exception_orders import Decision, Given, Verb
-
-
-def order_event(order: Order, proof: Proof) -> dict[str, Any]:
-    """Return the event that carries an order to its function."""
-    said = {"authorization": proof.authorization, "date": proof.date, "token": proof.token}
-    return {"order": order.text, "proof": said}
-
-
-def given_order(event: Mapping[str, Any], function: str) -> Given:
-    """Return the order of an event, given to the function of this name; raises MessageError."""
-    text, said = event.get("order"), event.get("proof")
-    if not (isinstance(text, str) and isinstance(said, Mapping)):
-        raise MessageError('an order is given with {"order": "…", "proof": {…}}')
-    parts = [said.get(name, "") for name in ("authorization", "date", "token")]
-    if not all(isinstance(part, str) for part in parts):
-        raise MessageError("the proof of who gave an order is made of texts")
-    return Given(Order(text, function), Proof(*parts))
+from forebay.services.exception_orders import Decision, Verb
 
 
 def wish_text(wish: Wish) -> str:
@@ -50,7 +30,7 @@ def wish_text(wish: Wish) -> str:
 
 def wish_of(given: Given) -> Wish:
     """Return what an order asks for; raises MessageError."""
-    said = _said(given)
+    said = said_in(given)
     try:
         return Wish(
             ExceptionKind(said["kind"]),
@@ -71,7 +51,7 @@ def decision_text(decision: Decision) -> str:
 
 def decision_of(given: Given) -> Decision:
     """Return what an order decides; raises MessageError."""
-    said = _said(given)
+    said = said_in(given)
     try:
         verb, identity = Verb(said["decision"]), str(said["exception_id"])
     except (KeyError, ValueError) as exc:
@@ -91,13 +71,3 @@ def answer_of(data: Mapping[str, Any]) -> Answer:
     if "refused" in data:
         return NotChanged(str(data["refused"]))
     return Changed(exception_of(data["exception"]), is_new=bool(data["is_new"]))
-
-
-def _said(given: Given) -> dict[str, Any]:
-    try:
-        said = json.loads(given.order.text)
-    except ValueError as exc:
-        raise MessageError("the order is not JSON") from exc
-    if not isinstance(said, dict):
-        raise MessageError("the order is no JSON object")
-    return said

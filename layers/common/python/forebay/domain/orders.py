@@ -35,6 +35,14 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """An order and its proof."""
+
+    order: Order
+    proof: Proof = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class NotProven:
     """Nobody, or somebody else, gave this order; `reason` is a sentence for whoever sent it."""
 

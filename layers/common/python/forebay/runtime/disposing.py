@@ -1,15 +1,16 @@
-"""How `dispose_objects` is asked, and how it answers."""
+"""How dispositions are asked for, decided and carried out: what steps are told, and answer."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from forebay.adapters.disposition_orders import answer_data
 from forebay.domain.policy.disposition import is_disposition_id
 from forebay.errors import MessageError
 from forebay.names import Step
 from forebay.services.dispose_objects import Progress
-from forebay.services.request_disposition import Refused
+from forebay.services.request_disposition import Decided, Refused
 
 
 def disposition_request(event: Mapping[str, Any]) -> str:
@@ -18,6 +19,14 @@ def disposition_request(event: Mapping[str, Any]) -> str:
     if not (isinstance(asked, str) and is_disposition_id(asked)):
         raise MessageError('a disposition is carried out with {"disposition_id": "DI-…"}')
     return asked
+
+
+def tell_disposition(answer: Decided | Refused, step: Step) -> dict[str, Any]:
+    """Log what was done, without scopes or reason, and return the handler's answer."""
+    told = answer_data(answer)
+    log = Logger(service=step.value)
+    log.info("refused") if isinstance(answer, Refused) else log.info("told", **told)
+    return told
 
 
 def disposition_answer(done: Progress | Refused) -> dict[str, Any]:

@@ -39,17 +39,22 @@ if TYPE_CHECKING:
 
     from forebay.adapters.callers import StsCallers
     from forebay.adapters.dead_letters import DynamoFailureNotes
+    from forebay.adapters.dispositions import DynamoDispositions
     from forebay.adapters.stored_objects import DynamoStoredObjects
+    from forebay.domain.policy.disposition import Draft
     from forebay.services.archive_dead_letters import ArchiveDeadLetters
+    from forebay.services.by_order import ByOrder
     from forebay.services.count_stored import CountStored
-    from forebay.services.decide_exception import ExceptionBook
+    from forebay.services.decide_exception import Answer, ExceptionBook
+    from forebay.services.decide_exception import Wish as ExceptionWish
     from forebay.services.dispose_objects import DisposeObjects
     from forebay.services.evaluate_policy import EvaluatePolicy
-    from forebay.services.exception_orders import DecideByOrder, RequestByOrder
+    from forebay.services.exception_orders import Decision as ExceptionDecision
     from forebay.services.issue_receipt import IssueReceipt
     from forebay.services.learn_access import LearnAccess, ParseAccessLog
     from forebay.services.recheck_objects import RecheckObjects
     from forebay.services.reconcile_on_schedule import ReconcileOnSchedule
+    from forebay.services.request_disposition import Decided, Decision, Refused
     from forebay.services.run_read_qc import MeasurePair, RunReadQc
     from forebay.services.sweep_deadlines import SweepDeadlines
 
@@ -330,7 +335,7 @@ class Wiring:
         )
         return DisposeObjects(
             surveyor,
-            dispositions.DynamoDispositions(client, table),
+            self._dispositions,
             DynamoObjectsInScope(client, table),
             shredder.S3Shredder(s3),
             self.store,
@@ -338,28 +343,51 @@ class Wiring:
             self.clock,
         )
 
-    def request_exception(self, function: str) -> "RequestByOrder":
+    def request_exception(self, function: str) -> "ByOrder[ExceptionWish, Answer]":
         """Build the request_exception step, which runs as the function of this ARN."""
-        from forebay.services.decide_exception import RequestException  # noqa: PLC0415 - only user
-        from forebay.services.exception_orders import RequestByOrder  # noqa: PLC0415 - two users
+        from forebay.services import decide_exception as decide  # noqa: PLC0415 - two users
+        from forebay.services.by_order import ByOrder  # noqa: PLC0415 - few users
 
-        request = RequestException(self._exception_book, self.clock, os.urandom)
-        return RequestByOrder(self._callers(function), request)
+        request = decide.RequestException(self._exception_book, self.clock, os.urandom)
+        return ByOrder(self._callers(function), request, decide.NotChanged)
 
-    def decide_exception(self, function: str) -> "DecideByOrder":
+    def decide_exception(self, function: str) -> "ByOrder[ExceptionDecision, Answer]":
         """Build the decide_exception step, which runs as the function of this ARN."""
         from forebay.services import decide_exception as decide  # noqa: PLC0415 - two users
-        from forebay.services.exception_orders import DecideByOrder, Verb  # noqa: PLC0415
+        from forebay.services.by_order import ByOrder  # noqa: PLC0415 - few users
+        from forebay.services.exception_orders import DecideException, Verb  # noqa: PLC0415
 
         book, clock = self._exception_book, self.clock
-        return DecideByOrder(
-            self._callers(function),
+        act = DecideException(
             {
                 Verb.APPROVE: decide.ApproveException(book, clock),
                 Verb.REFUSE: decide.RefuseException(book, clock),
                 Verb.END: decide.EndException(book, clock),
-            },
+            }
         )
+        return ByOrder(self._callers(function), act, decide.NotChanged)
+
+    def request_disposition(self, function: str) -> "ByOrder[Draft, Decided | Refused]":
+        """Build the request_disposition step, which runs as the function of this ARN."""
+        from forebay.services import request_disposition as request  # noqa: PLC0415 - few users
+        from forebay.services.by_order import ByOrder  # noqa: PLC0415 - few users
+
+        act = request.RequestDisposition(self._dispositions, self.store, self.clock)
+        return ByOrder(self._callers(function), act, request.Refused)
+
+    def decide_disposition(self, function: str) -> "ByOrder[Decision, Decided | Refused]":
+        """Build the decide_disposition step, which runs as the function of this ARN."""
+        from forebay.services import request_disposition as request  # noqa: PLC0415 - few users
+        from forebay.services.by_order import ByOrder  # noqa: PLC0415 - few users
+
+        act = request.DecideDisposition(self._dispositions, self.store, self.clock)
+        return ByOrder(self._callers(function), act, request.Refused)
+
+    @property
+    def _dispositions(self) -> "DynamoDispositions":
+        from forebay.adapters.dispositions import DynamoDispositions  # noqa: PLC0415 - few users
+
+        return DynamoDispositions(self._client("dynamodb"), self.settings.table)
 
     @property
     def _exception_book(self) -> "ExceptionBook":

@@ -103,7 +103,7 @@ class DisposeObjects:
             return Refused(f"No disposition {disposition_id} is known.")
         if found.stage in (Stage.REQUESTED, Stage.REFUSED):
             return Refused(f"Disposition {disposition_id} is {found.stage.value}: not approved.")
-        document = read_request(self.store, found, found.approved_digest)
+        document = read_request(self.store, found.request, found.approved_digest)
         asked = as_asked(found, document) if document else None
         if document is None or asked is None:
             return Refused(

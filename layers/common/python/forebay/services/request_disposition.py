@@ -1,11 +1,14 @@
 """request_disposition: what would be deleted, who asks for it, and who agrees.
 
     preview    every object of the scopes with its versions, and what keeps it; writes nothing
-    request    the same list into the ledger, its SHA-256 into the table       REQUESTED
+    draft      the same list into the ledger
+    request    its SHA-256 into the table, by the person whom the list names    REQUESTED
     approve    by another person: of that very digest                          APPROVED
     refuse     by another person                                               REFUSED
 
-Nothing is deleted here; `dispose_objects` is the only step that does.
+A client previews and drafts, with the rights of whoever runs it. The rest are orders to the steps
+request_disposition and decide_disposition: nobody else writes the table, and each order counts for
+whoever is proven to have given it. Nothing is deleted here: `dispose_objects` alone does that.
 """
 
 import hashlib
@@ -13,7 +16,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 from forebay.domain.objects import Location, ObjectRecord
@@ -24,10 +28,12 @@ from forebay.domain.policy.disposition import (
     Candidate,
     Copy,
     Disposition,
+    Draft,
     Obstacle,
     Part,
     Stage,
     as_asked,
+    asked_by,
     blocks_of,
     children_first,
     disposition_id,
@@ -39,6 +45,7 @@ from forebay.domain.policy.disposition import (
 from forebay.domain.policy.exceptions import PolicyException, Scope, person_of
 from forebay.domain.policy.standing import access_scope
 from forebay.domain.receipts import canonical_json
+from forebay.errors import StaleRecordError
 from forebay.names import Zone
 from forebay.services.judging import scopes_reaching
 from forebay.services.ports import (
@@ -59,7 +66,10 @@ MAX_OBJECTS: Final = 50_000
 MAX_SCOPES: Final = 90
 """What may reach one object: a transaction holds 100 items, and each is checked in it."""
 MAX_TEXT: Final = 1000
+MAX_AGE: Final = timedelta(hours=1)
+"""Of a list when it is asked for: it says when that was, by the clock of whoever made it."""
 _CHUNK_BYTES: Final = 1 << 20
+_TAKEN: Final = "Its random id is taken: ask anew."
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,21 +258,16 @@ class PreviewDisposition:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestDisposition:
-    """Ask for a disposition; `random_bytes` returns as many as it is asked for."""
+class DraftDisposition:
+    """Write down what is to go; `random_bytes` returns as many as it is asked for."""
 
     preview: PreviewDisposition
-    dispositions: Dispositions
     store: ObjectStore
     ledger: str
     random_bytes: Callable[[int], bytes]
 
-    def __call__(self, wish: Wish, *, by: str) -> Decided | Refused:
-        """Write down what is to go; nothing happens until another person approves it.
-
-        Raises:
-            StaleRecordError: its random id is taken; try again.
-        """
+    def __call__(self, wish: Wish, *, by: str) -> Draft | Refused:
+        """Put the list of a wish into the ledger; nobody asks for it until that is ordered."""
         if refusal := _wrong_text(wish.reason, "reason"):
             return Refused(refusal)
         found = self.preview(wish)
@@ -284,9 +289,59 @@ class RequestDisposition:
         )
         body = canonical_json(request_document(asked, found.candidates))
         place = self.store.put(asked.request, body, content_type="application/json")
-        asked = replace(asked, request=place, digest=hashlib.sha256(body).hexdigest())
-        self.dispositions.add(asked)
+        return Draft(made, wish.scopes, place, hashlib.sha256(body).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDisposition:
+    """Ask for what a draft lists; nothing happens until another person approves it."""
+
+    dispositions: Dispositions
+    store: ObjectStore
+    clock: Clock
+
+    def __call__(self, draft: Draft, *, by: str) -> Decided | Refused:
+        """Ask for a disposition as the person whom its list names; raises ObjectMissingError."""
+        name = draft.disposition_id
+        document = read_request(self.store, draft.request, draft.digest)
+        asked = asked_by(draft, document) if document else None
+        if asked is None:
+            return Refused(f"What {name} would delete is not listed in the ledger: ask anew.")
+        if refusal := self._wrong(asked, by):
+            return Refused(refusal)
+        try:
+            self.dispositions.add(asked)
+        except StaleRecordError:
+            known = self.dispositions.get(name)
+            is_same = known is not None and known.request == asked.request
+            return Decided(known, is_new=False) if known and is_same else Refused(_TAKEN)
         return Decided(asked)
+
+    def _wrong(self, asked: Disposition, by: str) -> str:
+        if asked.requested_by != by:
+            return f"Its list says that {asked.requested_by} asks for it, not {by}: ask anew."
+        if abs(self.clock.now() - asked.requested_at) > MAX_AGE:
+            at = f"{asked.requested_at:%Y-%m-%d %H:%M}"
+            return f"Its list is of {at} UTC: ask anew, by a clock that is right."
+        if asked.objects > MAX_OBJECTS:
+            return f"These are more than {MAX_OBJECTS} objects: ask for fewer at once."
+        return _wrong_text(asked.reason, "reason") or _too_long("legal basis", asked.basis)
+
+
+class Verdict(StrEnum):
+    """What can be decided about a disposition."""
+
+    APPROVE = "approve"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody decides about a disposition."""
+
+    verdict: Verdict
+    disposition_id: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +352,11 @@ class DecideDisposition:
     store: ObjectStore
     clock: Clock
 
+    def __call__(self, decision: Decision, *, by: str) -> Decided | Refused:
+        """Do what was decided; raises StaleRecordError."""
+        decide = self.approve if decision.verdict is Verdict.APPROVE else self.refuse
+        return decide(decision.disposition_id, by=by, note=decision.note)
+
     def approve(self, disposition_id: str, *, by: str, note: str = "") -> Decided | Refused:
         """Approve the list in the ledger, by its digest; raises StaleRecordError."""
         found = self._undecided(disposition_id, Stage.APPROVED, by)
@@ -304,7 +364,7 @@ class DecideDisposition:
             return found
         if refusal := _too_long("note", note):
             return Refused(refusal)
-        document = read_request(self.store, found, found.digest)
+        document = read_request(self.store, found.request, found.digest)
         # Whoever approves was shown the catalog's item: it has to say what the list says.
         if document is None or as_asked(found, document) != found:
             return Refused(
@@ -362,15 +422,16 @@ def certificate_key(disposition_id: str) -> str:
     return f"dispositions/{disposition_id}/certificate.jws"
 
 
-def read_request(
-    store: ObjectStore, disposition: Disposition, digest: str
-) -> Mapping[str, Any] | None:
+def read_request(store: ObjectStore, request: Location, digest: str) -> Mapping[str, Any] | None:
     """Return the list of a disposition, None when it is not the one of this digest."""
-    body = b"".join(store.chunks(disposition.request, _CHUNK_BYTES))
+    body = b"".join(store.chunks(request, _CHUNK_BYTES))
     if hashlib.sha256(body).hexdigest() != digest:
         return None
-    document: Mapping[str, Any] = json.loads(body)
-    return document
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def _is_arrival(record: ObjectRecord, found: KeptVersion) -> bool:

@@ -204,6 +204,20 @@ class Disposition:
         return replace(self, stage=stage, version=self.version + 1, **changes)
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A list that was written into the ledger, and is not asked for yet.
+
+    `request` is where it lies, `digest` its SHA-256. A person's search token is in `scopes`, and
+    not in the list: the ledger names nobody.
+    """
+
+    disposition_id: str
+    scopes: tuple[Scope, ...]
+    request: Location
+    digest: str
+
+
 class Outcome(StrEnum):
     """What became of one object."""
 
@@ -385,6 +399,30 @@ def request_document(disposition: Disposition, candidates: Iterable[Candidate]) 
         **_who_asked(disposition),
         "objects": [candidate.as_dict() for candidate in candidates],
     }
+
+
+def asked_by(draft: Draft, document: Mapping[str, Any]) -> Disposition | None:
+    """Return what a draft's list in the ledger asks for, None when it is not such a list."""
+    try:
+        removable = [each for each in document["objects"] if not each["blocks"]]
+        asked = Disposition(
+            disposition_id=draft.disposition_id,
+            scopes=draft.scopes,
+            review_due=bool(document["review_due"]),
+            reason=str(document["reason"]),
+            basis=str(document["legal_basis"]),
+            requested_by=str(document["requested_by"]),
+            requested_at=utc_moment(document["requested_at"]),
+            request=draft.request,
+            digest=draft.digest,
+            objects=len(document["objects"]),
+            size_bytes=sum(c["size_bytes"] for each in removable for c in each["copies"]),
+        )
+        listed(document)
+    except (KeyError, TypeError, ValueError):
+        return None
+    says = {name: document.get(name) for name in _who_asked(asked)}
+    return asked if says == _who_asked(asked) else None
 
 
 def as_asked(disposition: Disposition, document: Mapping[str, Any]) -> Disposition | None:
