@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from forebay.adapters.disposition_orders import decision_text, draft_text
+from forebay.domain.objects import Location
 from forebay.domain.policy.decision import Action
 from forebay.domain.policy.disposition import (
     Candidate,
@@ -18,6 +19,7 @@ from forebay.domain.policy.disposition import (
     is_disposition_id,
 )
 from forebay.domain.policy.exceptions import Scope, ScopeKind
+from forebay.errors import ObjectMissingError
 from forebay.events import utc_text
 from forebay.names import Step, Zone
 from forebay.services.request_disposition import (
@@ -28,6 +30,7 @@ from forebay.services.request_disposition import (
     Refused,
     Surveyor,
     Wish,
+    certificate_key,
 )
 from forebay_cli import stack_outputs
 from forebay_cli.failures import EXIT_FINDINGS, CommandError
@@ -43,6 +46,7 @@ SCOPES: Final[Mapping[str, ScopeKind]] = {
     "patient": ScopeKind.SUBJECT,
 }
 """By option."""
+_CHUNK_BYTES: Final = 1 << 20
 _Answer = TypeVar("_Answer")
 
 
@@ -89,12 +93,9 @@ class DispositionOffice(OrderDesk):
 
     def known(self, disposition_id: str) -> Disposition:
         """Return a disposition; raises CommandError for what is none."""
-        is_one = is_disposition_id(disposition_id)
-        found: Disposition | None = self.dispositions.get(disposition_id) if is_one else None
+        found = self._found(disposition_id)
         if found is None:
-            raise CommandError(
-                f"No disposition {disposition_id} is known.", "See what is: forebay dispose list"
-            )
+            raise _unknown(disposition_id)
         return found
 
     def execute(
@@ -109,19 +110,33 @@ class DispositionOffice(OrderDesk):
             if answer["stage"] == Stage.DONE:
                 return answer
 
-    def certificate(self, disposition: Disposition) -> bytes:
-        """Return the certificate of a disposition that is done; raises NotDisposedError."""
-        place = disposition.certificate
-        if place is None:
+    def certificate(self, disposition_id: str) -> bytes:
+        """Return the certificate of a disposition that is done.
+
+        A catalog that was rebuilt does not know it any more; the ledger has it all the same.
+
+        Raises:
+            NotDisposedError: it is not done yet.
+            CommandError: neither knows such a disposition.
+        """
+        found = self._found(disposition_id)
+        if found and found.certificate is None:
             raise NotDisposedError(
-                f"Disposition {disposition.disposition_id} is {disposition.stage.value}:"
+                f"Disposition {disposition_id} is {found.stage.value}:"
                 " there is a certificate when it is DONE.",
-                f"Carry it out: forebay dispose execute {disposition.disposition_id}",
+                f"Carry it out: forebay dispose execute {disposition_id}",
             )
-        answer = self.deployment.account.s3.get_object(
-            Bucket=place.bucket, Key=place.key, VersionId=place.version_id
-        )
-        return answer["Body"].read()
+        in_ledger = Location(self.deployment.bucket(Zone.LEDGER), certificate_key(disposition_id))
+        place = found.certificate if found and found.certificate else in_ledger
+        try:
+            return b"".join(self._store.chunks(place, _CHUNK_BYTES))
+        except ObjectMissingError as exc:
+            raise _unknown(disposition_id) from exc
+
+    def _found(self, disposition_id: str) -> Disposition | None:
+        is_one = is_disposition_id(disposition_id)
+        found: Disposition | None = self.dispositions.get(disposition_id) if is_one else None
+        return found
 
     @property
     def _table(self) -> str:
@@ -235,6 +250,12 @@ def entry_document(entry: Entry) -> dict[str, Any]:
         "why": [block.as_dict() for block in entry.blocks],
         "says": entry.says,
     }
+
+
+def _unknown(disposition_id: str) -> CommandError:
+    return CommandError(
+        f"No disposition {disposition_id} is known.", "See what is: forebay dispose list"
+    )
 
 
 def _or_refusal(answer: object, wanted: type[_Answer]) -> _Answer:

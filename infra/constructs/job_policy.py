@@ -239,6 +239,7 @@ class JobPolicies(Construct):
             )
         )
         self._base.zones[Zone.LEDGER].allow(policy, *_READ, under="dispositions/*")
+        self._base.zones[Zone.LEDGER].allow_listing(policy)
 
     def _invoke(self, policy: aws_iam.ManagedPolicy, *steps: Step) -> None:
         policy.add_statements(

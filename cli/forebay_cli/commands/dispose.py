@@ -271,7 +271,7 @@ def certificate(  # noqa: PLR0913 - one parameter per option
     if not disposition_id:
         raise click.UsageError("Name a DISPOSITION, or a file: --verify FILE --key public.pem")
     office = DispositionOffice(target.deployment(Home.find()))
-    data = office.certificate(office.known(disposition_id))
+    data = office.certificate(disposition_id)
     saved = path or Path(f"{disposition_id}.jws")
     saved.write_bytes(data)
     if as_json:

@@ -54,7 +54,7 @@ class FakeFunctions:
 
 
 class FakeDeployment:
-    """A deployment over a Disposal; it is its own account and S3."""
+    """A deployment over a Disposal; it is its own account."""
 
     def __init__(self, disposal: Disposal) -> None:
         self.disposal = disposal
@@ -62,7 +62,6 @@ class FakeDeployment:
         self.functions = FakeFunctions(disposal)
         self.clock = disposal.world.clock
         self.account = self
-        self.s3 = self
 
     def output(self, name: str) -> str:
         return name
@@ -72,10 +71,6 @@ class FakeDeployment:
 
     def by_step(self, _what: str) -> dict[Step, str]:
         return {step: step.value for step in Step}
-
-    def get_object(self, **address: str) -> dict[str, Any]:
-        versions = self.disposal.world.store.versions[address["Bucket"], address["Key"]]
-        return {"Body": io.BytesIO(versions[address["VersionId"]].body)}
 
 
 @pytest.fixture
@@ -223,6 +218,22 @@ def test_certificate_is_saved_and_verified_offline(
     # Not the last character: some of its bits say nothing.
     saved.write_bytes(head + dot + (b"B" if signature[:1] == b"A" else b"A") + signature[1:])
     assert run("certificate", "--verify", str(saved), "--key", str(key)).exit_code == 1
+
+
+def test_certificate_outlives_the_catalog(
+    deployment: FakeDeployment, disposal: Disposal, tmp_path: Path
+) -> None:
+    made = approved(deployment)
+    assert run("execute", made, "--yes", "--json").exit_code == 0
+    before, after = tmp_path / "before.jws", tmp_path / "after.jws"
+    assert run("certificate", made, "-o", str(before)).exit_code == 0
+
+    disposal.dispositions.stored.clear()
+
+    assert run("certificate", made, "-o", str(after)).exit_code == 0
+    assert after.read_bytes() == before.read_bytes()
+    other = run("certificate", "DI-aaaaaaaaaaaaaaaa", "-o", str(after))
+    assert (other.exit_code, "No disposition" in other.stderr) == (3, True)
 
 
 def test_receipt_is_no_certificate(disposal: Disposal, tmp_path: Path) -> None:
