@@ -708,14 +708,16 @@ def asked_for_exception_counts_once_another_person_approves(cloud: Deployment) -
     assert json.loads(ledger["Body"].read()) == done["exception"]
 
 
-def decision_about_what_nobody_asked_for_is_refused(cloud: Deployment) -> None:
-    message = event("42-decide-exception.json")
-
-    stranger = cloud.invoke("decide_exception", message)
-    bert = cloud.invoke("decide_exception", _signed_by("bert", message))
-
+def decision_about_an_exception_of_nobody_is_refused(cloud: Deployment) -> None:
+    stranger, bert = _answers(cloud, "decide_exception", "42-decide-exception.json")
     assert stranger == {"refused": "This order was given from another AWS account."}
     assert bert == {"refused": "No exception EX-abcdefghijklmnop is known."}
+
+
+def _answers(cloud: Deployment, function: str, sample: str) -> list[dict[str, Any]]:
+    """Return what a step answers an order of somebody elsewhere, and of bert."""
+    message = event(sample)
+    return [cloud.invoke(function, each) for each in (message, _signed_by("bert", message))]
 
 
 def asked_for_disposition_may_be_carried_out_once_another_person_approves(
@@ -749,11 +751,7 @@ def asked_for_disposition_may_be_carried_out_once_another_person_approves(
 
 
 def decision_about_a_disposition_of_nobody_is_refused(cloud: Deployment) -> None:
-    message = event("44-decide-disposition.json")
-
-    stranger = cloud.invoke("decide_disposition", message)
-    bert = cloud.invoke("decide_disposition", _signed_by("bert", message))
-
+    stranger, bert = _answers(cloud, "decide_disposition", "44-decide-disposition.json")
     assert stranger == {"refused": "This order was given from another AWS account."}
     assert bert == {"refused": "No disposition DI-abcdefghijklmnop is known."}
 
@@ -764,7 +762,7 @@ STORIES: dict[str, Story] = {
     ),
     "44-decide-disposition.json": decision_about_a_disposition_of_nobody_is_refused,
     "41-request-exception.json": asked_for_exception_counts_once_another_person_approves,
-    "42-decide-exception.json": decision_about_what_nobody_asked_for_is_refused,
+    "42-decide-exception.json": decision_about_an_exception_of_nobody_is_refused,
     "40-dispose-request.json": approved_disposition_is_carried_out_and_certified,
     "39-access-log-delivered.json": opened_study_is_learned_from_the_access_log_once,
     "38-reconcile-schedule.json": stored_copy_without_its_verdict_is_reported,
