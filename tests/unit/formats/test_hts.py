@@ -569,6 +569,34 @@ def test_what_lies_behind_the_end_of_its_reference_is_a_warning(
     assert "another assembly" in finding.message
 
 
+@pytest.mark.parametrize(
+    "group, is_known",
+    [("Z:a", True), ("Z:b", True), ("Z:c", False), ("Z:aa", False), ("Z:", False), ("i:1", False)],
+)
+def test_a_record_of_a_read_group_that_the_header_lacks_is_a_warning(
+    group: str, is_known: bool
+) -> None:
+    kind, text = group.split(":")
+    value = text.encode() + b"\0" if kind == "Z" else struct.pack("<i", int(text))
+    odd = bam_record(position=10, tags=b"NMC\0RG" + kind.encode() + value)
+    bam = bgzf(bam_content(bam_record(), odd, odd))
+    second = SAM_RECORD.format(n=2)
+    sam = SAM.replace(second, second.replace("RG:Z:a", f"RG:{group}"))
+
+    for data, position in ((bam, "record 2"), (sam, "line 9")):
+        inspection = inspect(data)
+        told = [(each.code, each.position) for each in inspection.findings]
+        assert told == ([] if is_known else [(ReasonCode.READ_GROUP_UNKNOWN, position)])
+
+
+def test_read_groups_of_records_are_free_where_the_header_has_none() -> None:
+    header = "".join(x for x in SAM_HEADER.splitlines(True) if not x.startswith("@RG"))
+    odd = bam_record(tags=b"RGZc\0")
+
+    assert inspect(bgzf(bam_content(odd, text=header))).verdict is Verdict.VALID
+    assert inspect(header + SAM_RECORD.format(n=1)).verdict is Verdict.VALID
+
+
 def test_plain_text_named_as_compressed_is_a_warning() -> None:
     for name in ("a.vcf.gz", "a.vcf.bgz"):
         (finding,) = inspect(VCF, name=name).findings

@@ -16,6 +16,7 @@ from forebay.formats.hts_refusal import (
     beyond_reference,
     joined,
     refused,
+    unknown_group,
 )
 from forebay.formats.hts_sam import Sorting
 from forebay.formats.hts_sam_header import SamHeader
@@ -48,6 +49,7 @@ _IS_HEX: Final = np.array([chr(c) in "0123456789ABCDEF" for c in range(256)])
 _IS_PRINTED: Final = re.compile(r"[^\x00-\x1f\x7f]+")
 # As the size of a record it would be 22 million bytes.
 _MAGIC_NUMBER: Final = int.from_bytes(BAM_MAGIC, "little")
+_RG: Final = int.from_bytes(b"RG", "big")
 _SOFT_CLIP, _HARD_CLIP = 4, 5
 _MAX_QUALITY: Final = 93
 _NO_QUALITIES: Final = 255
@@ -79,11 +81,13 @@ class BamRecords:
         self._last_key = 0
         self._lengths = np.zeros(1, dtype=np.int64)
         self._beyond: Finding | None = None
+        self._known_groups: dict[int, list[bytes]] = {}
+        self._unknown_group: Finding | None = None
 
     @property
     def warnings(self) -> list[Finding]:
         """What was odd, once everything is read."""
-        odd = (self._sorting.warning, self._beyond)
+        odd = (self._sorting.warning, self._beyond, self._unknown_group)
         return [*self.header.warnings.values(), *(each for each in odd if each)]
 
     def feed(self, text: bytes) -> None:
@@ -163,6 +167,8 @@ class BamRecords:
         # Records without a reference, whose index is -1, may have any position.
         lengths = [*(each.length for each in self.references), _INT_MAX]
         self._lengths = np.array(lengths, dtype=np.int64)
+        for group in map(str.encode, self.header.read_groups):
+            self._known_groups.setdefault(len(group), []).append(group)
         self._sorting = Sorting(self.header.sort_order)
         self._is_sorted = self.header.sort_order == "coordinate"
 
@@ -296,6 +302,7 @@ class BamRecords:
         at, ends = at[owners], ends[owners]
         stops: Numbers | None = None
         seen: list[Numbers] = []
+        groups: list[Numbers] = []
         while len(owners):
             self._tag_holds(at + 4 <= ends, owners)
             kinds = data[at + 2]
@@ -317,10 +324,28 @@ class BamRecords:
             if len(arrays):
                 sizes[arrays] = self._array_bytes(data, at[arrays], ends[arrays], owners[arrays])
             self._tag_holds((sizes > 0) & (at + 3 + sizes <= ends), owners)
+            if self._known_groups and len(found := np.flatnonzero(seen[-1] & 0xFFFF == _RG)):
+                is_text = kinds[found] == ord("Z")
+                lengths = np.where(is_text, sizes[found] - 1, 0)
+                groups.append(np.stack((owners[found], at[found] + 3, lengths)))
             at = at + 3 + sizes
             unfinished = at < ends
             owners, at, ends = owners[unfinished], at[unfinished], ends[unfinished]
         self._check_twins(seen)
+        if groups:
+            self._check_groups(data, *np.concatenate(groups, axis=1))
+
+    def _check_groups(self, data: Bytes, owners: Numbers, at: Numbers, lengths: Numbers) -> None:
+        """Note the first record that is of a read group the header does not have."""
+        is_known: Flags = np.zeros(len(owners), dtype=np.bool_)
+        for length, names in self._known_groups.items():
+            same = np.flatnonzero(lengths == length)
+            texts = data[at[same, None] + np.arange(length)].view(f"S{length}").ravel()
+            is_known[same] = np.isin(texts, names)
+        if not is_known.all():
+            record = self.records + int(min(owners[~is_known])) + 1
+            self._unknown_group = unknown_group(f"record {record}")
+            self._known_groups = {}
 
     def _check_hex(self, data: Bytes, at: Numbers, lengths: Numbers, owners: Numbers) -> None:
         self._tag_holds(lengths % 2 == 0, owners)

@@ -13,6 +13,7 @@ __all__ = [
     "joined",
     "refused",
     "suspect",
+    "unknown_group",
 ]
 
 MAX_HEADER_BYTES: Final = 64 << 20
@@ -63,6 +64,18 @@ def beyond_reference(at: str) -> Finding:
         at=at,
         expected="positions within LN of the @SQ line",
         found="a position beyond it",
+    )
+
+
+def unknown_group(at: str) -> Finding:
+    """Return the warning that a record is of a read group that the header does not have."""
+    return suspect(
+        ReasonCode.READ_GROUP_UNKNOWN,
+        "A record is of a read group (RG) that the header does not have, so its sample is not known"
+        " and callers will refuse it. Write the header again with all read groups.",
+        at=at,
+        expected="the ID of an @RG line",
+        found="another one",
     )
 
 

@@ -13,6 +13,7 @@ from forebay.formats.hts_refusal import (
     joined,
     refused,
     suspect,
+    unknown_group,
 )
 from forebay.formats.hts_sam_header import REFERENCE_NAME, SamHeader
 
@@ -96,6 +97,8 @@ class SamText:
         self._indices: dict[bytes, int] = {}
         self._lengths: tuple[int, ...] = ()
         self._beyond: Finding | None = None
+        self._known_groups: frozenset[bytes] = frozenset()
+        self._unknown_group: Finding | None = None
         self._is_long = False
         self._cigars: dict[bytes, int] = {}
         self._good_fields: set[bytes] = set()
@@ -104,7 +107,8 @@ class SamText:
     @property
     def warnings(self) -> list[Finding]:
         """What was odd, once everything is read."""
-        odd = (self._sorting.warning if self._sorting else None, self._beyond)
+        sorting = self._sorting.warning if self._sorting else None
+        odd = (sorting, self._beyond, self._unknown_group)
         return [*self.header.warnings.values(), *(each for each in odd if each)]
 
     def feed(self, text: bytes) -> None:
@@ -153,6 +157,8 @@ class SamText:
             self._indices = {name.encode(): index for index, name in enumerate(names)}
             self._lengths = tuple(each.length for each in names.values())
             self._is_long = any(length > _MAX_POSITION for length in self._lengths)
+            groups = self.header.read_groups
+            self._known_groups = frozenset(b"RG:Z:" + each.encode() for each in groups)
         fields = line.split(b"\t")
         if len(fields) < _FIELDS:
             if line.startswith(_HEADER_STARTS):
@@ -259,6 +265,9 @@ class SamText:
         tags = {field[:2] for field in fields}
         if len(tags) != len(fields):
             raise self._broken("an optional field is given twice.")
+        if b"RG" in tags and self._known_groups and self._known_groups.isdisjoint(fields):
+            self._unknown_group = unknown_group(f"line {self._line}")
+            self._known_groups = frozenset()
         # With all digits taken for 0, few fields differ; only arrays and powers depend on more.
         shapes = b"\t".join(fields).translate(_TO_SHAPE).split(b"\t")
         if self._good_fields.issuperset(shapes):
