@@ -6,15 +6,14 @@ from constructs import Construct
 from forebay.names import FOLDERS, INDEX_BY_GROUP, INDEX_BY_STATE, LANDING_ZONES, Step, Zone
 from infra.checks import acknowledge_keys
 from infra.constructs.replication import allow_archive, archive_arn
-from infra.constructs.zone_bucket import allow_objects
+from infra.constructs.zone_bucket import READ, allow_objects
 from infra.foundation import Foundation
 from infra.settings import Settings
 from infra.steps import STEPS, Queue, Stream, function_arn, queue_arn
 
 __all__ = ["JobPolicies"]
 
-_READ = ("s3:GetObject", "s3:GetObjectVersion")
-_LOOK_AT = (*_READ, "s3:GetObjectLegalHold", "s3:GetObjectRetention")
+_LOOK_AT = (*READ, "s3:GetObjectLegalHold", "s3:GetObjectRetention")
 _READ_TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")
 _REPAIR = ("s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectVersionTagging")
 _RECORDS = ("OBJ#*", "PRUN#*")
@@ -107,10 +106,10 @@ class JobPolicies(Construct):
         policy = self._policy("replay", "look into dead letters, replay and resolve them")
         self._base.catalog.allow_items(policy, "PutItem", "UpdateItem", leading=_LETTERS)
         ledger = self._base.zones[Zone.LEDGER]
-        ledger.allow(policy, *_READ, under="dead-letters/*")
+        ledger.allow(policy, *READ, under="dead-letters/*")
         ledger.allow(policy, "s3:PutObject", under="replays/*")
         for zone in LANDING_ZONES:  # a preview asks whether the landing version is settled
-            self._base.zones[zone].allow(policy, *_READ)
+            self._base.zones[zone].allow(policy, *READ)
         self._send(
             policy, *(step for step, spec in STEPS.items() if isinstance(spec.trigger, Queue))
         )
@@ -128,11 +127,11 @@ class JobPolicies(Construct):
         policy = self._policy("repair", "compare storage and catalog, and repair")
         for zone in _STORED:
             self._base.zones[zone].allow(
-                policy, *_READ, *_READ_TAGS, *_REPAIR, "s3:AbortMultipartUpload"
+                policy, *READ, *_READ_TAGS, *_REPAIR, "s3:AbortMultipartUpload"
             )
             self._base.zones[zone].allow_listing(policy, versions=True, uploads=True)
         if self._settings.replica_region:
-            allow_archive(policy, self._settings, *_READ, *_READ_TAGS)
+            allow_archive(policy, self._settings, *READ, *_READ_TAGS)
             allow_objects(
                 policy,
                 "s3:GetObjectRetention",
@@ -146,11 +145,11 @@ class JobPolicies(Construct):
     def _rebuild(self) -> None:
         policy = self._policy("rebuild", "rebuild the catalog from storage and ledger")
         ledger = self._base.zones[Zone.LEDGER]
-        ledger.allow(policy, *_READ, under="changes/*")
-        ledger.allow(policy, *_READ, under="exceptions/*")
+        ledger.allow(policy, *READ, under="changes/*")
+        ledger.allow(policy, *READ, under="exceptions/*")
         ledger.allow_listing(policy)
         for zone in _STORED:
-            self._base.zones[zone].allow(policy, *_READ)
+            self._base.zones[zone].allow(policy, *READ)
             self._base.zones[zone].allow_listing(policy, versions=True)
         for table in (self._base.catalog, self._base.history):
             table.allow(policy, "BatchWriteItem", "PutItem", "Query", "UpdateItem")
@@ -170,7 +169,7 @@ class JobPolicies(Construct):
                 actions=["kms:GetPublicKey"], resources=[self._base.receipt_key.key_arn]
             ),
         )
-        self._base.zones[Zone.LEDGER].allow(policy, *_READ, under="receipts/*")
+        self._base.zones[Zone.LEDGER].allow(policy, *READ, under="receipts/*")
 
     def _request(self) -> None:
         policy = self._policy("request", "ask for exceptions from policy")
@@ -188,7 +187,7 @@ class JobPolicies(Construct):
     def _apply(self) -> None:
         policy = self._policy("apply", "carry out what a deployed policy changes")
         ledger = self._base.zones[Zone.LEDGER]
-        ledger.allow(policy, "s3:PutObject", *_READ, under="plans/*")
+        ledger.allow(policy, "s3:PutObject", *READ, under="plans/*")
         ledger.allow_listing(policy)
         self._invoke(policy, Step.EVALUATE_POLICY)
 
@@ -196,7 +195,7 @@ class JobPolicies(Construct):
         policy = self._policy("fetch", "read what is placed, and note that it was read")
         for zone, folders in FOLDERS.items():
             for folder in folders:
-                self._base.zones[zone].allow(policy, *_READ, under=f"{folder}/*")
+                self._base.zones[zone].allow(policy, *READ, under=f"{folder}/*")
         self._base.catalog.allow_items(policy, "UpdateItem", leading=("ACCESS#*",))
 
     def _dispose_request(self) -> None:
@@ -215,7 +214,7 @@ class JobPolicies(Construct):
             )
         # Without an order that names it, such a list is asked for by nobody.
         self._base.zones[Zone.LEDGER].allow(
-            policy, *_READ, "s3:PutObject", under="dispositions/*/request.json"
+            policy, *READ, "s3:PutObject", under="dispositions/*/request.json"
         )
         policy.add_statements(
             aws_iam.PolicyStatement(
@@ -238,7 +237,7 @@ class JobPolicies(Construct):
                 actions=["kms:GetPublicKey"], resources=[self._base.receipt_key.key_arn]
             )
         )
-        self._base.zones[Zone.LEDGER].allow(policy, *_READ, under="dispositions/*")
+        self._base.zones[Zone.LEDGER].allow(policy, *READ, under="dispositions/*")
         self._base.zones[Zone.LEDGER].allow_listing(policy)
 
     def _invoke(self, policy: aws_iam.ManagedPolicy, *steps: Step) -> None:

@@ -14,6 +14,7 @@ from infra.constructs.lifecycle import set_rules
 from infra.settings import Settings
 
 __all__ = [
+    "READ",
     "BucketOptions",
     "Grantee",
     "ZoneBucket",
@@ -26,7 +27,8 @@ Grantee: TypeAlias = aws_iam.IRole | aws_iam.ManagedPolicy
 """A function's role, or a policy that people's roles are given."""
 
 _WRITES: Final = frozenset({"s3:PutObject"})
-_READS: Final = frozenset({"s3:GetObject", "s3:GetObjectVersion"})
+READ: Final = ("s3:GetObject", "s3:GetObjectVersion")
+"""What it takes to read an object, in whichever version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,7 @@ class ZoneBucket(Construct):
         wanted = set(actions)
         if wanted & _WRITES:
             allow_key(role, self.key, "s3", "kms:Decrypt", "kms:GenerateDataKey")
-        elif wanted & _READS:
+        elif not wanted.isdisjoint(READ):
             allow_key(role, self.key, "s3", "kms:Decrypt")
 
     def allow_listing(

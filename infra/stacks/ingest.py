@@ -27,6 +27,7 @@ from infra.constructs.alarm import Above, Notice, alarm, forebay_metric
 from infra.constructs.event_archive import EventArchive
 from infra.constructs.pipeline_machine import PipelineMachine
 from infra.constructs.step_queue import DeadLetters, FailureQueue
+from infra.constructs.zone_bucket import READ
 from infra.foundation import Foundation
 from infra.runbooks import Runbook
 from infra.settings import Settings
@@ -36,7 +37,6 @@ from infra.steps import STEPS, Stream, trigger_of
 __all__ = ["READ_QC", "STEPS_OF_THE_FLOW", "IngestStack"]
 
 READ_QC: Final = "read_qc"
-_READ: Final = ("s3:GetObject", "s3:GetObjectVersion")
 STEPS_OF_THE_FLOW: Final = (
     Step.REGISTER_OBJECT,
     Step.INSPECT_DICOM,
@@ -112,7 +112,7 @@ class IngestStack(StepStack):
             },
         )
         zones = (*LANDING_ZONES, *_ZONES_OF_COPIES)
-        self._allow(role, *_READ, zones=zones)
+        self._allow(role, *READ, zones=zones)
         # Without it S3 answers "forbidden" instead of "not there" of what was deleted.
         self._allow_listing(role, *zones)
         for zone in LANDING_ZONES:
@@ -143,11 +143,11 @@ class IngestStack(StepStack):
             },
             patterns=_changes(DetailType.OBJECT_RECEIVED, kind=["dicom"]),
         )
-        self._allow(role, *_READ, zones=[Zone.LANDING_IMAGING, Zone.QUARANTINE])
+        self._allow(role, *READ, zones=[Zone.LANDING_IMAGING, Zone.QUARANTINE])
         self._claim_identity(role)
         self._base.catalog.allow(role, "Query")  # what a steward lets stand beside an identity
         # To compare with the holder of a UID where checksums alone cannot decide.
-        self._allow_placed(role, *_READ, zones=[Zone.CLINICAL])
+        self._allow_placed(role, *READ, zones=[Zone.CLINICAL])
         role.add_to_principal_policy(
             aws_iam.PolicyStatement(
                 actions=["kms:GenerateMac"], resources=[self._base.subject_key.key_arn]
@@ -161,12 +161,12 @@ class IngestStack(StepStack):
             environment=self._buckets(*LANDING_ZONES),
             patterns=_changes(DetailType.OBJECT_RECEIVED, kind=[{"anything-but": ["dicom"]}]),
         )
-        self._allow(role, *_READ, zones=[*LANDING_ZONES, Zone.QUARANTINE])
+        self._allow(role, *READ, zones=[*LANDING_ZONES, Zone.QUARANTINE])
         self._claim_identity(role)
         # Whom a checksum file speaks of; and its leases are deleted.
         self._base.catalog.allow(role, "DeleteItem", "Query")
         # A checksum file that comes late is judged by the copy: the landing copy may be gone.
-        self._allow_placed(role, *_READ, zones=FOLDERS)
+        self._allow_placed(role, *READ, zones=FOLDERS)
 
     def _wire_place_object(self) -> None:
         """Outcomes → copies in their zone, tags, settled landing versions."""

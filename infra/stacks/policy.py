@@ -25,7 +25,7 @@ from infra.constructs.access_log import access_log_name
 from infra.constructs.alarm import Above, Notice, alarm, forebay_metric
 from infra.constructs.domain_key import allow_signing
 from infra.constructs.replication import archive_arn
-from infra.constructs.zone_bucket import allow_objects
+from infra.constructs.zone_bucket import READ, allow_objects
 from infra.foundation import Foundation
 from infra.runbooks import Runbook
 from infra.settings import Settings
@@ -44,7 +44,6 @@ STEPS_OF_POLICY: Final = (
     Step.DISPOSE_OBJECTS,
 )
 
-_READ: Final = ("s3:GetObject", "s3:GetObjectVersion")
 _LATE_S: Final = 6 * 3600
 """How long after its time an object may be evaluated: S3's lifecycle itself runs once a day."""
 _KEEP: Final = (
@@ -154,21 +153,21 @@ class PolicyStack(StepStack):
         self._base.catalog.allow_items(
             role, "GetItem", "PutItem", "UpdateItem", leading=("EXC#*", "SCOPE#*")
         )
-        self._base.zones[Zone.LEDGER].allow(role, *_READ, "s3:PutObject", under="exceptions/*")
+        self._base.zones[Zone.LEDGER].allow(role, *READ, "s3:PutObject", under="exceptions/*")
 
     def _wire_request_disposition(self) -> None:
         """A person's signed order → a disposition that somebody asked for, and nothing more."""
         role = self._order_step(Step.REQUEST_DISPOSITION)
         self._base.catalog.allow_items(role, "GetItem", "PutItem", leading=("DISP#*",))
         self._base.catalog.allow_items(role, "GetItem", leading=("DISPOK#*",))
-        self._base.zones[Zone.LEDGER].allow(role, *_READ, under="dispositions/*/request.json")
+        self._base.zones[Zone.LEDGER].allow(role, *READ, under="dispositions/*/request.json")
 
     def _wire_decide_disposition(self) -> None:
         """Another person's signed order → a disposition that may be carried out, or may not."""
         role = self._order_step(Step.DECIDE_DISPOSITION)
         self._base.catalog.allow_items(role, "GetItem", leading=("DISP#*",))
         self._base.catalog.allow_items(role, "GetItem", "PutItem", leading=("DISPOK#*",))
-        self._base.zones[Zone.LEDGER].allow(role, *_READ, under="dispositions/*/request.json")
+        self._base.zones[Zone.LEDGER].allow(role, *READ, under="dispositions/*/request.json")
 
     def _order_step(self, step: Step) -> aws_iam.IRole:
         """Build a step that writes what people order, and return its role; nobody else writes it.
@@ -206,7 +205,7 @@ class PolicyStack(StepStack):
                 )
             )
         self._base.zones[Zone.LEDGER].allow(
-            built.role, *_READ, "s3:PutObject", under="dispositions/*"
+            built.role, *READ, "s3:PutObject", under="dispositions/*"
         )
         self._base.catalog.allow(
             built.role,

@@ -31,6 +31,7 @@ from infra.constructs.job_policy import JobPolicies
 from infra.constructs.pipeline_machine import machine_name
 from infra.constructs.replication import allow_archive
 from infra.constructs.step_function import StepFunction
+from infra.constructs.zone_bucket import READ
 from infra.foundation import Foundation
 from infra.runbooks import Runbook
 from infra.settings import Settings
@@ -76,10 +77,9 @@ _OVERDUE: Final = (
 _MANY_REDRIVEN: Final = 100
 """In an hour: a killed function or two hand back a few."""
 
-_READ: Final = ("s3:GetObject", "s3:GetObjectVersion")
 _READ_TAGS: Final = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")
 _HEAL: Final = (
-    *_READ,
+    *READ,
     *_READ_TAGS,
     "s3:PutObject",
     "s3:PutObjectTagging",
@@ -207,11 +207,11 @@ class UpkeepStack(StepStack):
             environment=self._buckets(*zones, Zone.LEDGER),
             inputs={place_of_zone(zone): {"zone": zone.value} for zone in zones},
         )
-        self._allow(role, *_READ, *_READ_TAGS, zones=_RECONCILED)
+        self._allow(role, *READ, *_READ_TAGS, zones=_RECONCILED)
         for zone in _RECONCILED:
             self._base.zones[zone].allow_listing(role, versions=True, uploads=True)
         if with_archive:
-            allow_archive(role, self._settings, *_READ, *_READ_TAGS, "s3:GetObjectRetention")
+            allow_archive(role, self._settings, *READ, *_READ_TAGS, "s3:GetObjectRetention")
         self._base.catalog.allow(role, "BatchGetItem", "GetItem", "Query")
         self._base.catalog.allow_index(role, INDEX_BY_STATE)
         self._base.zones[Zone.LEDGER].allow(
@@ -239,10 +239,10 @@ class UpkeepStack(StepStack):
             },
         )
         self._allow_placed(role, *_HEAL, zones=FOLDERS)
-        self._allow(role, *_READ, "s3:GetObjectVersionTagging", zones=LANDING_ZONES)
+        self._allow(role, *READ, "s3:GetObjectVersionTagging", zones=LANDING_ZONES)
         self._allow_listing(role, *FOLDERS, *LANDING_ZONES)
         if self._settings.replica_region:
-            allow_archive(role, self._settings, *_READ, "s3:GetObjectVersionTagging")
+            allow_archive(role, self._settings, *READ, "s3:GetObjectVersionTagging")
         self._base.catalog.allow(role, "GetItem", "UpdateItem")
         self._base.catalog.allow_index(role, INDEX_BY_DUE)
         alarm(
@@ -266,10 +266,10 @@ class UpkeepStack(StepStack):
                 **self._buckets(*FOLDERS, Zone.LEDGER, Zone.ARCHIVE),
             },
         )
-        self._allow_placed(built.role, *_READ, zones=FOLDERS)
+        self._allow_placed(built.role, *READ, zones=FOLDERS)
         self._allow_listing(built.role, *FOLDERS)
         if self._settings.replica_region:
-            allow_archive(built.role, self._settings, *_READ)
+            allow_archive(built.role, self._settings, *READ)
         self._base.catalog.allow(built.role, "BatchGetItem", "GetItem", "Query")
         self._base.zones[Zone.LEDGER].allow(built.role, "s3:PutObject", under="receipts/*")
         allow_signing(built.role, self._base.receipt_key, self._settings)
