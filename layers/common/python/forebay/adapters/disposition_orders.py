@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from forebay.adapters.dispositions import scopes_data, scopes_of
 from forebay.adapters.orders import said_in
 from forebay.domain.objects import Location
 from forebay.domain.orders import Given
 from forebay.domain.policy.disposition import Draft, is_disposition_id
-from forebay.domain.policy.exceptions import Scope, ScopeKind
 from forebay.errors import MessageError
 from forebay.services.request_disposition import (
     Decided,
@@ -24,7 +24,7 @@ def draft_text(draft: Draft) -> str:
     return json.dumps(
         {
             "disposition_id": draft.disposition_id,
-            "scopes": [{"kind": each.kind.value, "value": each.value} for each in draft.scopes],
+            "scopes": scopes_data(draft.scopes),
             "version_id": draft.request.version_id,
             "digest": draft.digest,
         }
@@ -37,7 +37,7 @@ def draft_of(given: Given, ledger: str) -> Draft:
     identity = _identity(said)
     try:
         version, digest = str(said["version_id"]), str(said["digest"])
-        scopes = tuple(Scope(ScopeKind(s["kind"]), str(s["value"])) for s in said["scopes"])
+        scopes = scopes_of(said["scopes"])
     except (KeyError, TypeError, ValueError) as exc:
         raise MessageError(f"the order asks for no disposition: {exc}") from exc
     return Draft(identity, scopes, Location(ledger, request_key(identity), version), digest)

@@ -9,7 +9,7 @@
 Without a decision's item nothing is executed, whatever the request's item says.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -237,6 +237,16 @@ class DynamoCopyHistory:
         return tuple(found)
 
 
+def scopes_data(scopes: Iterable[Scope]) -> list[dict[str, str]]:
+    """Return scopes as data, with their values: not for the ledger."""
+    return [{"kind": each.kind.value, "value": each.value} for each in scopes]
+
+
+def scopes_of(data: Iterable[Mapping[str, Any]]) -> tuple[Scope, ...]:
+    """Return the scopes that `scopes_data` wrote; raises KeyError, TypeError or ValueError."""
+    return tuple(Scope(ScopeKind(each["kind"]), str(each["value"])) for each in data)
+
+
 def _item(pk: str, sk: str, entity: str, data: Mapping[str, Any]) -> Item:
     head = {"pk": pk, "sk": sk, "entity": entity, "schema_version": SCHEMA_VERSION}
     return to_item({**head, **data})
@@ -250,7 +260,7 @@ def _entry_item(disposition_id: str, entry: Entry) -> Item:
 def _asked(disposition: Disposition) -> dict[str, Any]:
     return {
         "disposition_id": disposition.disposition_id,
-        "scopes": [{"kind": s.kind.value, "value": s.value} for s in disposition.scopes],
+        "scopes": scopes_data(disposition.scopes),
         "review_due": disposition.review_due or None,
         "reason": disposition.reason,
         "basis": disposition.basis,
@@ -282,7 +292,7 @@ def _disposition(asked: Mapping[str, Any], decided: Mapping[str, Any]) -> Dispos
     certificate = decided.get("certificate")
     return Disposition(
         disposition_id=asked["disposition_id"],
-        scopes=tuple(Scope(ScopeKind(s["kind"]), s["value"]) for s in asked.get("scopes", ())),
+        scopes=scopes_of(asked.get("scopes", ())),
         review_due=asked.get("review_due", False),
         reason=asked["reason"],
         basis=asked.get("basis", ""),
